@@ -1,0 +1,1 @@
+//! A durable table: redb behind a timerless group commit.

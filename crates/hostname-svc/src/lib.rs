@@ -1,0 +1,1 @@
+//! Unique hostnames, with counter and audit records in Vault.

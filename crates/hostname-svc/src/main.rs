@@ -1,0 +1,3 @@
+//! Command line of hostname-svc.
+
+fn main() {}

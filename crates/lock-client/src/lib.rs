@@ -1,0 +1,1 @@
+//! Client of shared-lock-svc: locks that renew themselves and tell when they are lost.

@@ -1,0 +1,3 @@
+//! Command line of message-hash-svc.
+
+fn main() {}

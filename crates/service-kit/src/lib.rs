@@ -1,0 +1,1 @@
+//! What the three Holdfast services share: settings, server lifecycle, problem+json, telemetry, health.

@@ -1,0 +1,286 @@
+//! The values that every layer speaks of: keys, holders, leases, tokens. No I/O.
+
+use std::{collections::BTreeMap, fmt, num::NonZeroU64, str::FromStr, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// Why a value from outside was refused: a sentence that says what is allowed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Refused(pub String);
+
+/// Name of a lock.
+///
+/// `/v1` takes 1–1024 bytes of UTF-8 without control characters ([`LockKey::parse`]); the
+/// tentens-tech/shared-lock wire takes any string of up to 1024 bytes, the empty one too
+/// ([`LockKey::parse_compat`]).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct LockKey(String);
+
+impl LockKey {
+    const MAX_BYTES: usize = 1024;
+
+    /// A key under the rule of `/v1`.
+    ///
+    /// # Errors
+    /// Says which part of the rule the key breaks.
+    pub fn parse(key: impl Into<String>) -> Result<Self, Refused> {
+        let key = Self::parse_compat(key)?;
+        if key.0.is_empty() {
+            return Err(Refused("must not be empty".into()));
+        }
+        if key.0.chars().any(char::is_control) {
+            return Err(Refused("must not contain control characters".into()));
+        }
+        Ok(key)
+    }
+
+    /// A key under the rule of the tentens-tech/shared-lock wire.
+    ///
+    /// # Errors
+    /// The key is longer than 1024 bytes.
+    pub fn parse_compat(key: impl Into<String>) -> Result<Self, Refused> {
+        let key = key.into();
+        if key.len() > Self::MAX_BYTES {
+            return Err(Refused(format!("must be at most {} bytes, was {}", Self::MAX_BYTES, key.len())));
+        }
+        Ok(Self(key))
+    }
+
+    /// The key as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for LockKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Who holds or wants a lock, as it calls itself: 1–256 bytes without control characters.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Holder(String);
+
+/// Names one request to acquire: 1–64 characters of `A–Z a–z 0–9 - _ .`; one id is one tenure.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct RequestId(String);
+
+impl RequestId {
+    /// A request id that nobody has used.
+    pub fn random() -> Self {
+        Self(Uuid::new_v4().to_string())
+    }
+}
+
+impl TryFrom<String> for Holder {
+    type Error = Refused;
+
+    fn try_from(holder: String) -> Result<Self, Refused> {
+        if holder.is_empty() || holder.len() > 256 || holder.chars().any(char::is_control) {
+            return Err(Refused("must be 1 to 256 bytes without control characters".into()));
+        }
+        Ok(Self(holder))
+    }
+}
+
+impl TryFrom<String> for RequestId {
+    type Error = Refused;
+
+    fn try_from(id: String) -> Result<Self, Refused> {
+        let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        if id.is_empty() || id.len() > 64 || !id.chars().all(legal) {
+            return Err(Refused("must be 1 to 64 characters of A-Z, a-z, 0-9, '-', '_' and '.'".into()));
+        }
+        Ok(Self(id))
+    }
+}
+
+macro_rules! text {
+    ($($name:ident),*) => {$(
+        impl $name {
+            /// The value as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+        impl From<$name> for String {
+            fn from(value: $name) -> Self {
+                value.0
+            }
+        }
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    )*};
+}
+text!(Holder, RequestId);
+
+/// Identity of a lease, as the store gave it. An int64 in etcd: a decimal string in JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct LeaseId(pub i64);
+
+impl FromStr for LeaseId {
+    type Err = Refused;
+
+    fn from_str(text: &str) -> Result<Self, Refused> {
+        text.parse().map(Self).map_err(|_| Refused("must be a lease id: a decimal int64 in a string".into()))
+    }
+}
+
+/// Grows strictly with every grant of a lock: the etcd mod revision of the holder key that the
+/// grant wrote. Tokens compare only within one token epoch. A decimal string in JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct FencingToken(pub NonZeroU64);
+
+impl FromStr for FencingToken {
+    type Err = Refused;
+
+    fn from_str(text: &str) -> Result<Self, Refused> {
+        text.parse().map(Self).map_err(|_| Refused("must be a fencing token: a positive decimal number in a string".into()))
+    }
+}
+
+macro_rules! number {
+    ($($name:ident),*) => {$(
+        impl TryFrom<String> for $name {
+            type Error = Refused;
+
+            fn try_from(text: String) -> Result<Self, Refused> {
+                text.parse()
+            }
+        }
+        impl From<$name> for String {
+            fn from(value: $name) -> Self {
+                value.0.to_string()
+            }
+        }
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    )*};
+}
+number!(LeaseId, FencingToken);
+
+/// What a holder says about itself: at most 32 entries, 4 KiB in all.
+pub type Metadata = BTreeMap<String, String>;
+
+/// One wish for a lock. It lives at one replica and never moves.
+#[derive(Debug, Clone)]
+pub struct AcquireRequest {
+    /// The lock wanted.
+    pub key: LockKey,
+    /// Who wants it.
+    pub holder: Holder,
+    /// The life asked for; the store may grant a longer one.
+    pub ttl: Duration,
+    /// How long to stand in the queue; zero answers at once.
+    pub wait: Duration,
+    /// Names this request; one id is one tenure.
+    pub request_id: RequestId,
+    /// What the holder says about itself.
+    pub metadata: Metadata,
+    /// Bytes of the holder key: the `value` of the tentens-tech/shared-lock wire, else the holder.
+    pub value: String,
+}
+
+/// A lock held: who, under which lease, with which token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tenure {
+    /// The lease to keep alive.
+    pub lease_id: LeaseId,
+    /// The token of this grant.
+    pub fencing_token: FencingToken,
+    /// The life granted.
+    pub ttl: Duration,
+    /// What is left of it, counted from the send of the last keepalive that came back.
+    pub remaining: Duration,
+}
+
+/// How a request for a lock ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Acquisition {
+    /// The lock is ours.
+    Acquired(Tenure),
+    /// Somebody else has it, and the wait is over.
+    Held(Held),
+    /// The request id already holds, or waits at another replica.
+    RequestKnown,
+    /// The request id was ended by a release.
+    RequestEnded,
+}
+
+/// A lock that somebody else has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// Who has it; unknown for a key that a plain etcd client put, or when the queue goes first.
+    pub holder: Option<Holder>,
+    /// The holder's lease; `None` for a key without one, or when the queue goes first.
+    pub lease_id: Option<LeaseId>,
+    /// How long it has been held, as far as the store can tell.
+    pub held_for: Option<Duration>,
+    /// What is left of its lease; advisory, stale on arrival.
+    pub remaining: Option<Duration>,
+    /// Requests that wait for it.
+    pub queue_length: usize,
+}
+
+/// Which tenure a release ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Release {
+    /// The one with this lease and token.
+    Tenure {
+        /// The lease of the tenure.
+        lease_id: LeaseId,
+        /// Its token: a late release must not free the next tenure of a lease.
+        fencing_token: FencingToken,
+    },
+    /// Whatever this request got or waits for; it gets nothing any more.
+    Request(RequestId),
+}
+
+/// A lock as it stands.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LockView {
+    /// Who holds it; empty when it is free.
+    pub holders: Vec<HolderView>,
+    /// Who waits for it, the next one first.
+    pub waiters: Vec<WaiterView>,
+}
+
+/// A holder, as others may see it: the lease id is the holder's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HolderView {
+    /// Unknown for a key that a plain etcd client put.
+    pub holder: Option<Holder>,
+    /// The token of the grant.
+    pub fencing_token: FencingToken,
+    /// How long it has been held, as far as the store can tell.
+    pub held_for: Option<Duration>,
+    /// The life granted; `None` for a key without a lease.
+    pub ttl: Option<Duration>,
+    /// What is left of it; advisory, stale on arrival.
+    pub remaining: Option<Duration>,
+    /// What the holder says about itself.
+    pub metadata: Metadata,
+}
+
+/// A request in the queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WaiterView {
+    /// Who waits.
+    pub holder: Holder,
+    /// How long it has waited, as far as the store can tell.
+    pub waiting_for: Option<Duration>,
+}

@@ -1,0 +1,4 @@
+//! Locks and leases over HTTP, on etcd leases.
+
+pub mod lease;
+pub mod store;

@@ -1,0 +1,3 @@
+//! Command line of shared-lock-svc.
+
+fn main() {}
