@@ -1,0 +1,155 @@
+//! Errors as RFC 9457 `application/problem+json`.
+
+use std::{fmt, time::Duration};
+
+use actix_web::{
+    HttpResponse, ResponseError,
+    http::{StatusCode, header},
+};
+use serde_json::{Map, Value, json};
+
+use crate::request::RequestContext;
+
+/// One kind of error that callers can tell apart: a row of the table in `docs/api.md`.
+#[derive(Debug)]
+pub struct ProblemKind {
+    /// Stable name, kebab-case: the member `code`, and the end of `type`.
+    pub code: &'static str,
+    /// HTTP status it travels with.
+    pub status: u16,
+    /// Short summary of the kind, the same at every occurrence.
+    pub title: &'static str,
+    /// Whether the same call may succeed later, unchanged.
+    pub retryable: bool,
+    /// What a caller or an operator does about it.
+    pub remedy: &'static str,
+}
+
+macro_rules! kinds {
+    ($($name:ident: $code:literal, $status:literal, $title:literal, $retryable:literal, $remedy:literal;)*) => {
+        $(#[doc = $title] pub static $name: ProblemKind = ProblemKind {
+            code: $code, status: $status, title: $title, retryable: $retryable, remedy: $remedy,
+        };)*
+        /// The kinds that every service answers.
+        pub static COMMON: &[&ProblemKind] = &[$(&$name),*];
+    };
+}
+
+kinds! {
+    MALFORMED: "malformed", 400, "The request is not well-formed.", false,
+        "Mend the request as `detail` says; for JSON it names line and column.";
+    NOT_FOUND: "not-found", 404, "There is no such resource.", false, "Check the path.";
+    METHOD_NOT_ALLOWED: "method-not-allowed", 405, "The resource does not know this method.", false,
+        "Use one of the methods in the header `Allow`.";
+    BODY_TIMEOUT: "body-timeout", 408, "The request body took too long.", true, "Send the body faster.";
+    BODY_TOO_LARGE: "body-too-large", 413, "The request body is too large.", false,
+        "Stay within the limit that `detail` names.";
+    UNSUPPORTED_MEDIA_TYPE: "unsupported-media-type", 415, "The content type is not supported.", false,
+        "Send the content type that `detail` names.";
+    INVALID: "invalid", 422, "The request is well-formed but not valid.", false,
+        "Mend the fields listed in `errors`.";
+    INTERNAL: "internal", 500, "The service failed.", true,
+        "A defect: report it with the `trace_id`.";
+    NOT_READY: "not-ready", 503, "The service is not ready.", true,
+        "Wait: `checks` names the dependency that does not answer.";
+}
+
+/// One occurrence of a problem, on its way to the caller.
+#[derive(Debug)]
+pub struct Problem {
+    kind: &'static ProblemKind,
+    detail: String,
+    errors: Vec<Value>,
+    members: Map<String, Value>,
+    retry_after: Option<Duration>,
+}
+
+impl Problem {
+    /// A problem of `kind`; `detail` is the public sentence about this occurrence.
+    pub fn new(kind: &'static ProblemKind, detail: impl fmt::Display) -> Self {
+        Self {
+            kind,
+            detail: detail.to_string(),
+            errors: Vec::new(),
+            members: Map::new(),
+            retry_after: None,
+        }
+    }
+
+    /// A field that is not valid, with what is allowed.
+    pub fn invalid(field: &str, allowed: impl fmt::Display) -> Self {
+        Self::new(&INVALID, format!("{field}: {allowed}")).field(field, allowed)
+    }
+
+    /// Adds a field to the member `errors`.
+    #[must_use]
+    pub fn field(mut self, field: &str, allowed: impl fmt::Display) -> Self {
+        self.errors
+            .push(json!({ "field": field, "detail": allowed.to_string() }));
+        self
+    }
+
+    /// Adds an extension member.
+    #[must_use]
+    pub fn with(mut self, member: &str, value: impl Into<Value>) -> Self {
+        self.members.insert(member.to_owned(), value.into());
+        self
+    }
+
+    /// Tells the caller when to come again, in the header `Retry-After` (whole seconds, at least one).
+    #[must_use]
+    pub fn retry_after(mut self, after: Duration) -> Self {
+        self.retry_after = Some(after);
+        self
+    }
+
+    /// The kind of this problem.
+    pub fn kind(&self) -> &'static ProblemKind {
+        self.kind
+    }
+
+    fn body(&self) -> Value {
+        let mut body = self.members.clone();
+        body.insert(
+            "type".into(),
+            json!(format!("/problems/{}", self.kind.code)),
+        );
+        body.insert("title".into(), json!(self.kind.title));
+        body.insert("status".into(), json!(self.kind.status));
+        body.insert("detail".into(), json!(self.detail));
+        body.insert("code".into(), json!(self.kind.code));
+        body.insert("retryable".into(), json!(self.kind.retryable));
+        if !self.errors.is_empty() {
+            body.insert("errors".into(), json!(self.errors));
+        }
+        if let Some(request) = RequestContext::current() {
+            body.insert("instance".into(), json!(request.path));
+            body.insert("trace_id".into(), json!(request.trace_id));
+        }
+        Value::Object(body)
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.detail)
+    }
+}
+
+impl std::error::Error for Problem {}
+
+impl ResponseError for Problem {
+    fn status_code(&self) -> StatusCode {
+        StatusCode::from_u16(self.kind.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let mut response = HttpResponse::build(self.status_code());
+        response.insert_header((header::CONTENT_TYPE, "application/problem+json"));
+        if let Some(after) = self.retry_after {
+            let seconds = after.as_millis().div_ceil(1000).max(1);
+            response.insert_header((header::RETRY_AFTER, seconds.to_string()));
+        }
+        response.body(self.body().to_string())
+    }
+}

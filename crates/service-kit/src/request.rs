@@ -1,0 +1,144 @@
+//! What surrounds every request: its span and trace, its metrics, its name in a problem.
+
+use actix_web::{
+    Error, ResponseError,
+    body::{BodySize, BoxBody, MessageBody},
+    dev::{ServiceRequest, ServiceResponse},
+    http::{StatusCode, header::HeaderMap},
+    middleware::Next,
+    web::Data,
+};
+use opentelemetry::{global, propagation::Extractor, trace::TraceContextExt};
+use tracing::{Instrument, Span, field::Empty, info_span};
+use tracing_opentelemetry::OpenTelemetrySpanExt;
+
+use crate::{
+    metrics::HttpMetrics,
+    problem::{METHOD_NOT_ALLOWED, Problem},
+};
+
+tokio::task_local! {
+    static CURRENT: RequestContext;
+}
+
+/// The request that the current task answers.
+#[derive(Debug, Clone)]
+pub struct RequestContext {
+    /// Path of the URL, without the query.
+    pub path: String,
+    /// W3C trace id, hexadecimal.
+    pub trace_id: String,
+}
+
+impl RequestContext {
+    /// The context of the request being answered, if one is.
+    pub fn current() -> Option<Self> {
+        CURRENT.try_with(Clone::clone).ok()
+    }
+}
+
+/// The one middleware: span with the caller's trace as parent, metrics, and problem+json for what
+/// actix itself refuses.
+pub(crate) async fn observe<B: MessageBody + 'static>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let metrics = request.app_data::<Data<HttpMetrics>>().cloned();
+    let method = known_method(request.method().as_str());
+    let route = request.match_pattern().unwrap_or_default();
+    let span = request_span(method, &route, request.headers());
+    let context = RequestContext {
+        path: request.path().to_owned(),
+        trace_id: trace_id(&span),
+    };
+    let timer = metrics
+        .as_ref()
+        .map(|metrics| metrics.start(method, &route));
+
+    let answer = async {
+        let response = next.call(request).await?;
+        Ok::<_, Error>(refusal_as_problem(response.map_into_boxed_body()))
+    };
+    let response = CURRENT
+        .scope(context, answer)
+        .instrument(span.clone())
+        .await?;
+
+    span.record("http.response.status_code", response.status().as_u16());
+    if let Some(timer) = timer {
+        timer.stop(response.status());
+    }
+    Ok(response)
+}
+
+fn request_span(method: &str, route: &str, headers: &HeaderMap) -> Span {
+    let span = info_span!(
+        "request",
+        otel.name = format!("{method} {route}"),
+        otel.kind = "server",
+        http.request.method = method,
+        http.route = route,
+        http.response.status_code = Empty,
+        trace_id = Empty,
+    );
+    let parent =
+        global::get_text_map_propagator(|propagator| propagator.extract(&Headers(headers)));
+    // Fails only when no OpenTelemetry layer is installed: then there is no trace to join.
+    let _ = span.set_parent(parent);
+    span.record("trace_id", trace_id(&span));
+    span
+}
+
+fn trace_id(span: &Span) -> String {
+    span.context().span().span_context().trace_id().to_string()
+}
+
+/// actix answers a known path under an unknown method with an empty 405.
+fn refusal_as_problem(response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {
+    let empty = matches!(
+        response.response().body().size(),
+        BodySize::None | BodySize::Sized(0)
+    );
+    if response.status() != StatusCode::METHOD_NOT_ALLOWED || !empty {
+        return response;
+    }
+    let (request, refused) = response.into_parts();
+    let allow = refused
+        .headers()
+        .get(actix_web::http::header::ALLOW)
+        .cloned();
+    let detail = format!(
+        "{} is not among the methods of this resource",
+        request.method()
+    );
+    let mut problem = Problem::new(&METHOD_NOT_ALLOWED, detail).error_response();
+    if let Some(allow) = allow {
+        problem
+            .headers_mut()
+            .insert(actix_web::http::header::ALLOW, allow);
+    }
+    ServiceResponse::new(request, problem)
+}
+
+/// The method, or `_OTHER` where OpenTelemetry knows no such name: a label must not grow at will.
+fn known_method(method: &str) -> &'static str {
+    const KNOWN: [&str; 9] = [
+        "GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "CONNECT", "TRACE",
+    ];
+    KNOWN
+        .into_iter()
+        .find(|known| *known == method)
+        .unwrap_or("_OTHER")
+}
+
+struct Headers<'a>(&'a HeaderMap);
+
+impl Extractor for Headers<'_> {
+    fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key).and_then(|value| value.to_str().ok())
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        self.0.keys().map(|name| name.as_str()).collect()
+    }
+}

@@ -1,0 +1,109 @@
+//! Logs and traces.
+
+use std::io::{self, IsTerminal};
+
+use opentelemetry::{global, trace::TracerProvider};
+use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig};
+use opentelemetry_sdk::{Resource, propagation::TraceContextPropagator, trace::SdkTracerProvider};
+use serde::Deserialize;
+use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::SubscriberInitExt};
+
+use crate::settings;
+
+settings! {
+    /// What a process tells of itself.
+    pub struct TelemetrySettings {
+        /// Least level of the log lines written to standard error, or directives per module.
+        pub log_level: String => Setting::env("LOG_LEVEL").default("info")
+            .allowed("`error`, `warn`, `info`, `debug`, `trace`, or directives such as `info,hyper=warn`"),
+        /// Form of the log lines; `auto` is text on a terminal, else JSON.
+        pub log_format: LogFormat => Setting::env("LOG_FORMAT").default("auto").allowed("`auto`, `json` or `text`"),
+        /// Collector for spans, OTLP over HTTP, such as `http://localhost:4318`; none are sent without it.
+        pub otlp_endpoint: Option<String> => Setting::env("OTLP_ENDPOINT").allowed("an http or https URL"),
+    }
+}
+
+/// Form of the log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Text on a terminal, else JSON.
+    Auto,
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Text,
+}
+
+/// Sends what spans are left when it is dropped.
+pub struct Telemetry {
+    spans: SdkTracerProvider,
+}
+
+/// Starts logs and traces. `quiet` are directives that hold whatever the level is.
+///
+/// Call it outside of any async runtime: the exporter's client brings its own.
+///
+/// # Errors
+/// The level or the collector's address cannot be used.
+pub fn init(
+    service: &'static str,
+    settings: &TelemetrySettings,
+    quiet: &str,
+) -> anyhow::Result<Telemetry> {
+    let mut spans = SdkTracerProvider::builder()
+        .with_resource(Resource::builder().with_service_name(service).build());
+    if let Some(endpoint) = &settings.otlp_endpoint {
+        let exporter = SpanExporter::builder()
+            .with_http()
+            .with_protocol(Protocol::HttpBinary)
+            .with_endpoint(format!("{}/v1/traces", endpoint.trim_end_matches('/')))
+            .build()?;
+        spans = spans.with_batch_exporter(exporter);
+    }
+    let spans = spans.build();
+    global::set_tracer_provider(spans.clone());
+    global::set_text_map_propagator(TraceContextPropagator::new());
+
+    let quiet = if quiet.is_empty() {
+        String::new()
+    } else {
+        format!(",{quiet}")
+    };
+    let filter = EnvFilter::try_new(format!("{}{quiet}", settings.log_level))?;
+    tracing_subscriber::registry()
+        .with(filter)
+        .with(log_layer(settings.log_format))
+        .with(tracing_opentelemetry::layer().with_tracer(spans.tracer(service)))
+        .try_init()?;
+    Ok(Telemetry { spans })
+}
+
+fn log_layer<S>(format: LogFormat) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: tracing::Subscriber + for<'a> tracing_subscriber::registry::LookupSpan<'a>,
+{
+    let terminal = io::stderr().is_terminal();
+    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr);
+    match format {
+        LogFormat::Json => lines
+            .json()
+            .flatten_event(true)
+            .with_span_list(false)
+            .boxed(),
+        LogFormat::Auto if !terminal => lines
+            .json()
+            .flatten_event(true)
+            .with_span_list(false)
+            .boxed(),
+        LogFormat::Auto | LogFormat::Text => lines.compact().with_ansi(terminal).boxed(),
+    }
+}
+
+impl Drop for Telemetry {
+    fn drop(&mut self) {
+        if let Err(err) = self.spans.shutdown() {
+            tracing::warn!("spans were lost at shutdown: {err}");
+        }
+    }
+}
