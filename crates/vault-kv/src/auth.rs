@@ -1,0 +1,424 @@
+//! Who we are to Vault: a login when the first call needs one, a renewal before the token ends.
+
+use std::fmt;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use reqwest::{Client, Url};
+use secrecy::ExposeSecret;
+use tokio::sync::{Mutex, watch};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tracing::{debug, info, warn};
+use vaultrs::api::{AuthInfo, EndpointMiddleware};
+use vaultrs::auth::approle;
+use vaultrs::client::{VaultClient, VaultClientSettings};
+use vaultrs::token;
+
+use crate::error::{Failure, VaultError};
+use crate::options::{Auth, VaultOptions};
+
+/// A 403 on a token this young, which Vault still knows, is the policy's word; on an older one the
+/// policies may have changed since its login, so a new login is worth its price.
+const YOUNG: Duration = Duration::from_secs(30);
+
+/// Longest pause between two tries to log in or to renew while Vault is away.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// A token, and a `vaultrs` client that sends it (that client cannot change its token while shared).
+pub(crate) struct Session {
+    client: VaultClient,
+    since: Instant,
+    life: Life,
+}
+
+/// How long the token lives.
+#[derive(Debug, Clone, Copy)]
+enum Life {
+    /// A token that was given to us, whose life Vault has not told yet.
+    Unasked,
+    /// No end, or an end that nothing can move.
+    Fixed,
+    Until {
+        granted: Instant,
+        ttl: Duration,
+        renewable: bool,
+        /// What the login granted: a renewal that grants less than half of it is near the maximum.
+        first_ttl: Duration,
+    },
+}
+
+/// The login of all clones of one client. The old token stays in use until a new one is there.
+pub(crate) struct Sessions {
+    options: VaultOptions,
+    address: Url,
+    http: Client,
+    current: watch::Sender<Option<Arc<Session>>>,
+    /// Held while logging in, so that a thousand waiting calls make one login; keeps the last failure,
+    /// so that those who waited for it share it.
+    flight: Mutex<Option<(Instant, VaultError)>>,
+}
+
+impl Session {
+    pub(crate) fn client(&self) -> &VaultClient {
+        &self.client
+    }
+
+    fn token(&self) -> &str {
+        &self.client.settings.token
+    }
+
+    fn ttl(&self) -> Option<Duration> {
+        match self.life {
+            Life::Until { granted, ttl, .. } => Some(ttl.saturating_sub(granted.elapsed())),
+            Life::Unasked | Life::Fixed => None,
+        }
+    }
+}
+
+impl Sessions {
+    pub(crate) fn start(options: VaultOptions, address: Url, http: Client) -> Arc<Self> {
+        let (current, watcher) = watch::channel(None);
+        let sessions = Arc::new(Self {
+            options,
+            address,
+            http,
+            current,
+            flight: Mutex::new(None),
+        });
+        if let Auth::Token(token) = &sessions.options.auth {
+            sessions.publish(sessions.session(token.expose_secret(), Life::Unasked));
+        }
+        tokio::spawn(keep(Arc::downgrade(&sessions), watcher));
+        sessions
+    }
+
+    pub(crate) fn http(&self) -> &Client {
+        &self.http
+    }
+
+    pub(crate) fn address(&self) -> &Url {
+        &self.address
+    }
+
+    pub(crate) fn token_ttl(&self) -> Option<Duration> {
+        self.current
+            .borrow()
+            .as_ref()
+            .and_then(|session| session.ttl())
+    }
+
+    /// The session in use, or else a new one.
+    pub(crate) async fn current(&self, deadline: Instant) -> Result<Arc<Session>, VaultError> {
+        let current = self.current.borrow().clone();
+        match current {
+            Some(session) => Ok(session),
+            None => self.log_in(None, deadline).await,
+        }
+    }
+
+    /// A session that may help after Vault answered `refused` with 403, if there can be one.
+    pub(crate) async fn newer_than(
+        &self,
+        refused: &Session,
+        deadline: Instant,
+    ) -> Option<Arc<Session>> {
+        let current = self.current.borrow().clone()?;
+        if current.token() != refused.token() {
+            return Some(current);
+        }
+        if matches!(self.options.auth, Auth::Token(_)) {
+            return None;
+        }
+        if refused.since.elapsed() < YOUNG
+            && timeout_at(deadline, token::lookup_self(&refused.client))
+                .await
+                .ok()?
+                .is_ok()
+        {
+            return None;
+        }
+        self.log_in(Some(refused.token()), deadline).await.ok()
+    }
+
+    /// Logs in, unless somebody has put another token in the place of `old` meanwhile.
+    async fn log_in(
+        &self,
+        old: Option<&str>,
+        deadline: Instant,
+    ) -> Result<Arc<Session>, VaultError> {
+        let asked = Instant::now();
+        let mut last_failure = timeout_at(deadline, self.flight.lock())
+            .await
+            .map_err(|_| VaultError::Unavailable(None))?;
+        let current = self.current.borrow().clone();
+        if let Some(session) = current.filter(|session| Some(session.token()) != old) {
+            return Ok(session);
+        }
+        if let Some((_, failure)) = last_failure.as_ref().filter(|(when, _)| *when >= asked) {
+            return Err(failure.clone());
+        }
+        let answer = timeout_at(deadline, self.ask_for_token())
+            .await
+            .unwrap_or_else(|_| Err(VaultError::timed_out()));
+        match answer {
+            Ok(granted) => {
+                info!(
+                    vault.token_ttl_s = granted.lease_duration,
+                    "logged in to Vault"
+                );
+                let ttl = Duration::from_secs(granted.lease_duration);
+                let life = Life::granted(&granted, ttl);
+                Ok(self.publish(self.session(&granted.client_token, life)))
+            }
+            Err(failure) => {
+                let failure = of_login(failure);
+                *last_failure = Some((Instant::now(), failure.clone()));
+                Err(failure)
+            }
+        }
+    }
+
+    async fn ask_for_token(&self) -> Result<AuthInfo, VaultError> {
+        let Auth::AppRole {
+            role_id,
+            secret_id,
+            mount,
+        } = &self.options.auth
+        else {
+            return Err(VaultError::Forbidden(
+                "the token that was given has ended".to_owned(),
+            ));
+        };
+        let nobody = self.client("");
+        approle::login(&nobody, mount, role_id, secret_id.expose_secret())
+            .await
+            .map_err(|error| Failure::of(error).into_error())
+    }
+
+    /// What the keeper does when the time has come: log in, renew, or ask how long the token lives.
+    async fn refresh(&self, session: Option<&Session>) -> Result<(), VaultError> {
+        let deadline = Instant::now() + self.options.operation_timeout;
+        let Some(session) = session else {
+            return self.log_in(None, deadline).await.map(drop);
+        };
+        match session.life {
+            Life::Fixed => Ok(()),
+            Life::Unasked => self.ask_for_life(session).await,
+            Life::Until {
+                renewable: true,
+                first_ttl,
+                ..
+            } => self.renew(session, first_ttl).await,
+            Life::Until {
+                renewable: false, ..
+            } => self.replace(session).await,
+        }
+    }
+
+    async fn ask_for_life(&self, session: &Session) -> Result<(), VaultError> {
+        let life = match self.in_time(token::lookup_self(&session.client)).await {
+            Ok(found) if found.ttl > 0 => {
+                let ttl = Duration::from_secs(found.ttl);
+                let renewable = found.renewable.unwrap_or(false);
+                Life::Until {
+                    granted: Instant::now(),
+                    ttl,
+                    renewable,
+                    first_ttl: ttl,
+                }
+            }
+            Ok(_) => Life::Fixed,
+            Err(error) if error.is_outage() => return Err(error),
+            Err(error) => {
+                warn!(%error, "Vault does not tell how long the token lives, so it is not renewed");
+                Life::Fixed
+            }
+        };
+        self.carry_on(session, life);
+        Ok(())
+    }
+
+    async fn renew(&self, session: &Session, first_ttl: Duration) -> Result<(), VaultError> {
+        match self.in_time(token::renew_self(&session.client, None)).await {
+            Ok(granted) if Duration::from_secs(granted.lease_duration) * 2 < first_ttl => {
+                debug!("the Vault token nears its maximum life");
+                self.replace(session).await
+            }
+            Ok(granted) => {
+                debug!(
+                    vault.token_ttl_s = granted.lease_duration,
+                    "Vault token renewed"
+                );
+                self.carry_on(session, Life::granted(&granted, first_ttl));
+                Ok(())
+            }
+            Err(error) if error.is_outage() => Err(error),
+            Err(error) => {
+                warn!(%error, "Vault does not renew the token");
+                self.replace(session).await
+            }
+        }
+    }
+
+    /// Logs in anew, or lets a token that was given to us run out.
+    async fn replace(&self, session: &Session) -> Result<(), VaultError> {
+        if matches!(self.options.auth, Auth::Token(_)) {
+            warn!(
+                vault.token_ttl_s = session.ttl().map(|ttl| ttl.as_secs()),
+                "the Vault token ends and cannot be renewed"
+            );
+            self.carry_on(session, Life::Fixed);
+            return Ok(());
+        }
+        let deadline = Instant::now() + self.options.operation_timeout;
+        self.log_in(Some(session.token()), deadline).await.map(drop)
+    }
+
+    async fn in_time<T>(
+        &self,
+        call: impl Future<Output = Result<T, vaultrs::error::ClientError>>,
+    ) -> Result<T, VaultError> {
+        match timeout(self.options.operation_timeout, call).await {
+            Ok(answer) => answer.map_err(|error| Failure::of(error).into_error()),
+            Err(_) => Err(VaultError::timed_out()),
+        }
+    }
+
+    /// Notes a new life of the token, unless a login has replaced it meanwhile.
+    fn carry_on(&self, session: &Session, life: Life) {
+        let client = self.client(session.token());
+        let renewed = Arc::new(Session {
+            client,
+            since: session.since,
+            life,
+        });
+        self.current.send_if_modified(|current| {
+            let same = current
+                .as_ref()
+                .is_some_and(|current| current.token() == renewed.token());
+            if same {
+                *current = Some(renewed);
+            }
+            same
+        });
+    }
+
+    fn publish(&self, session: Session) -> Arc<Session> {
+        let session = Arc::new(session);
+        self.current.send_replace(Some(Arc::clone(&session)));
+        session
+    }
+
+    fn session(&self, token: &str, life: Life) -> Session {
+        Session {
+            client: self.client(token),
+            since: Instant::now(),
+            life,
+        }
+    }
+
+    /// Built by hand: `VaultClient::new` makes connections of its own and takes unset settings from
+    /// the environment.
+    fn client(&self, token: &str) -> VaultClient {
+        VaultClient {
+            http: rustify::clients::reqwest::Client::new(self.address.as_str(), self.http.clone()),
+            middle: EndpointMiddleware {
+                token: token.to_owned(),
+                version: "v1".to_owned(),
+                wrap: None,
+                namespace: self.options.namespace.clone(),
+            },
+            settings: VaultClientSettings {
+                address: self.address.clone(),
+                ca_certs: Vec::new(),
+                identity: None,
+                timeout: Some(self.options.operation_timeout),
+                token: token.to_owned(),
+                verify: true,
+                version: 1,
+                wrapping: false,
+                namespace: self.options.namespace.clone(),
+                proxy: None,
+            },
+        }
+    }
+}
+
+impl fmt::Debug for Sessions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sessions")
+            .field("address", &self.address.as_str())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Life {
+    fn granted(granted: &AuthInfo, first_ttl: Duration) -> Self {
+        match granted.lease_duration {
+            0 => Self::Fixed,
+            seconds => Self::Until {
+                granted: Instant::now(),
+                ttl: Duration::from_secs(seconds),
+                renewable: granted.renewable,
+                first_ttl,
+            },
+        }
+    }
+}
+
+/// Keeps a token at hand for as long as anybody holds the client.
+async fn keep(sessions: Weak<Sessions>, mut watcher: watch::Receiver<Option<Arc<Session>>>) {
+    let mut failures = 0;
+    loop {
+        let session = watcher.borrow_and_update().clone();
+        tokio::select! {
+            () = until_due(session.as_deref(), failures) => (),
+            changed = watcher.changed() => match changed {
+                Ok(()) => {
+                    failures = 0;
+                    continue;
+                }
+                Err(_) => return,
+            },
+        }
+        let Some(sessions) = sessions.upgrade() else {
+            return;
+        };
+        match sessions.refresh(session.as_deref()).await {
+            Ok(()) => failures = 0,
+            Err(error) => {
+                failures += 1;
+                warn!(%error, vault.failures = failures, "no fresh Vault token");
+            }
+        }
+    }
+}
+
+/// Waits until the session needs something: at two thirds of the token's life, spread a little so that
+/// replicas started together do not come together.
+async fn until_due(session: Option<&Session>, failures: u32) {
+    let due = match session.map(|session| session.life) {
+        _ if failures > 0 => {
+            let pause = Duration::from_millis(100) * 2u32.saturating_pow(failures.min(10));
+            pause
+                .min(LONGEST_PAUSE)
+                .mul_f64(rand::random_range(0.5..1.0))
+        }
+        None | Some(Life::Unasked) => Duration::ZERO,
+        Some(Life::Fixed) => return std::future::pending().await,
+        Some(Life::Until { granted, ttl, .. }) => {
+            let age = ttl.mul_f64(rand::random_range(0.6..0.667));
+            age.saturating_sub(granted.elapsed())
+        }
+    };
+    sleep(due).await;
+}
+
+/// Without a login the call was not made, whatever became of the login.
+fn of_login(failure: VaultError) -> VaultError {
+    match failure {
+        VaultError::BadRequest(text) => VaultError::Forbidden(format!("login: {text}")),
+        VaultError::Unknown { .. } => VaultError::Unavailable(Some(Arc::new(failure))),
+        other => other,
+    }
+}

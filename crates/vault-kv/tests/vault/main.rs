@@ -1,0 +1,1 @@
+//! vault-kv against a real server that speaks Vault's API.
