@@ -17,7 +17,7 @@ use actix_web::{
 };
 use prometheus::{Registry, TextEncoder};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::{
     body::BodyLimits,
@@ -95,6 +95,29 @@ pub async fn serve(
     routes: impl Fn(&mut ServiceConfig) + Clone + Send + 'static,
     shutdown: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
+    let address = parts.listener.local_addr()?;
+    let health = Arc::clone(&parts.health);
+    let drain_delay = parts.settings.drain_delay.0;
+    let server = start(parts, routes)?;
+    if !address.ip().is_loopback() {
+        warn!(server.address = %address, "everybody who reaches {address} may call this service");
+    }
+    info!(server.address = %address, "listening on http://{address}");
+    let down = async {
+        shutdown.await;
+        info!("shutting down");
+        health.start_draining();
+        tokio::time::sleep(drain_delay).await;
+    };
+    run_until(server, down).await?;
+    info!("all requests are answered");
+    Ok(())
+}
+
+fn start(
+    parts: Parts,
+    routes: impl Fn(&mut ServiceConfig) + Clone + Send + 'static,
+) -> anyhow::Result<Server> {
     let Parts {
         listener,
         settings,
@@ -102,20 +125,19 @@ pub async fn serve(
         registry,
         problems,
     } = parts;
-    let address = listener.local_addr()?;
     let limits = Data::new(BodyLimits {
         size: settings.body_limit,
         time: settings.read_timeout.0,
     });
     let http = Data::new(HttpMetrics::register(&registry)?);
-    let (health_data, registry) = (Data::from(Arc::clone(&health)), Data::new(registry));
-    let problems = Data::new(problems);
+    let (health, registry, problems) =
+        (Data::from(health), Data::new(registry), Data::new(problems));
     let app = move || {
         App::new()
             .wrap(from_fn(observe))
             .app_data(limits.clone())
             .app_data(http.clone())
-            .app_data(health_data.clone())
+            .app_data(health.clone())
             .app_data(registry.clone())
             .app_data(problems.clone())
             .configure(common)
@@ -132,20 +154,7 @@ pub async fn serve(
     if settings.workers > 0 {
         server = server.workers(settings.workers);
     }
-    let server = server.listen(listener)?.run();
-    if !address.ip().is_loopback() {
-        tracing::warn!(server.address = %address, "everybody who reaches {address} may call this service");
-    }
-    info!(server.address = %address, "listening on http://{address}");
-    let down = async {
-        shutdown.await;
-        info!("shutting down");
-        health.start_draining();
-        tokio::time::sleep(settings.drain_delay.0).await;
-    };
-    run_until(server, down).await?;
-    info!("all requests are answered");
-    Ok(())
+    Ok(server.listen(listener)?.run())
 }
 
 /// Runs `server` until it fails or `shutdown` resolves, then drains open requests.

@@ -75,6 +75,19 @@ impl Setting {
         }
     }
 
+    /// The rows of a section, with its name before their paths.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn within(section: &str, table: Vec<Self>) -> Vec<Self> {
+        table
+            .into_iter()
+            .map(|row| Self {
+                path: format!("{section}.{}", row.path),
+                ..row
+            })
+            .collect()
+    }
+
     /// Fills in what the struct itself tells.
     #[doc(hidden)]
     #[must_use]
@@ -121,15 +134,10 @@ macro_rules! settings {
             fn table() -> ::std::vec::Vec<$crate::settings::Setting> {
                 #[allow(unused_imports, reason = "a struct of sections alone names no setting")]
                 use $crate::settings::Setting;
-                #[allow(unused_mut, reason = "a struct without sections grows only once")]
-                let mut table: ::std::vec::Vec<$crate::settings::Setting> = ::std::vec::Vec::new();
-                $($(
-                    for row in <$section_ty as $crate::settings::Section>::table() {
-                        let path = format!("{}.{}", stringify!($section), row.path);
-                        table.push($crate::settings::Setting { path, ..row });
-                    }
-                )*)?
-                $(table.push($setting.named(stringify!($field), &[$($doc),+]));)*
+                let sections: &[::std::vec::Vec<$crate::settings::Setting>] =
+                    &[$($($crate::settings::Setting::within(stringify!($section), <$section_ty as $crate::settings::Section>::table()),)*)?];
+                let mut table = sections.concat();
+                table.extend([$($setting.named(stringify!($field), &[$($doc),+]),)*]);
                 table
             }
         }
@@ -297,7 +305,7 @@ fn refused(
         let missing = table.iter().find(|s| {
             s.default.is_none()
                 && config.get_string(&s.path).is_err()
-                && message.contains(&format!("`{}`", last(&s.path)))
+                && message.contains(&format!("\"{}\"", last(&s.path)))
         });
         return match missing {
             Some(s) => SettingsError(format!(

@@ -1,0 +1,66 @@
+//! Readiness, and the way down.
+
+use std::time::{Duration, Instant};
+
+use crate::TestService;
+
+#[tokio::test]
+async fn readiness_follows_the_dependencies_and_liveness_does_not() {
+    let service = TestService::start().await;
+    let verbose = reqwest::get(service.url("/readyz?verbose"))
+        .await
+        .unwrap()
+        .text()
+        .await
+        .unwrap();
+    assert_eq!(verbose, "dependency: ok\nready\n");
+
+    service.dependency.send(Err("away".into())).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(5);
+    let refused = loop {
+        let answer = reqwest::get(service.url("/readyz")).await.unwrap();
+        if answer.status() == 503 {
+            break answer;
+        }
+        assert!(
+            Instant::now() < deadline,
+            "still ready without its dependency"
+        );
+    };
+    assert!(refused.headers().contains_key("retry-after"));
+    assert!(refused.text().await.unwrap().contains("dependency: away"));
+    for path in ["/livez", "/health"] {
+        assert_eq!(reqwest::get(service.url(path)).await.unwrap().status(), 200);
+    }
+}
+
+#[tokio::test]
+async fn an_open_request_is_answered_on_the_way_down() {
+    let mut service = TestService::start().await;
+    let open = tokio::spawn(reqwest::get(service.url("/slow")));
+    service.entered.notified().await;
+    service.stop();
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while reqwest::get(service.url("/livez")).await.is_ok() {
+        assert!(Instant::now() < deadline, "still accepting connections");
+    }
+    service.finish.notify_one();
+    assert_eq!(open.await.unwrap().unwrap().text().await.unwrap(), "done");
+    service.running.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn idle_connections_do_not_hold_the_process() {
+    let mut service = TestService::start().await;
+    let client = reqwest::Client::new();
+    client.get(service.url("/livez")).send().await.unwrap();
+    let asked = Instant::now();
+    service.stop();
+    service.running.await.unwrap().unwrap();
+    assert!(
+        asked.elapsed() < Duration::from_secs(3),
+        "took {:?}",
+        asked.elapsed()
+    );
+    drop(client);
+}
