@@ -195,11 +195,11 @@ fn common(config: &mut ServiceConfig) {
             web::QueryConfig::default()
                 .error_handler(|err, _| Problem::invalid("query", err).into()),
         )
-        .route("/livez", web::get().to(livez))
-        .route("/readyz", web::get().to(readyz))
-        .route("/health", web::get().to(livez))
-        .route("/metrics", web::get().to(metrics))
-        .route("/problems/{code}", web::get().to(problem))
+        .service(web::resource("/livez").get(livez))
+        .service(web::resource("/readyz").get(readyz))
+        .service(web::resource("/health").get(livez))
+        .service(web::resource("/metrics").get(metrics))
+        .service(web::resource("/problems/{code}").get(problem))
         .default_service(web::to(|| async {
             Err::<HttpResponse, _>(Problem::new(&NOT_FOUND, "no such path"))
         }));

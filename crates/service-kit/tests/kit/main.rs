@@ -53,6 +53,8 @@ static TEAPOT: ProblemKind = ProblemKind {
     remedy: "Boil water.",
 };
 
+static PROBLEMS: &[&ProblemKind] = &[&TEAPOT];
+
 struct Dependency(watch::Receiver<Result<(), String>>);
 
 #[async_trait]
@@ -81,7 +83,7 @@ impl TestService {
             settings,
             health: Health::new(vec![Arc::new(Dependency(watched))]),
             registry: metrics::registry().unwrap(),
-            problems: &[&TEAPOT],
+            problems: PROBLEMS,
         };
         let gates = (Arc::clone(&entered), Arc::clone(&finish));
         let routes = move |config: &mut ServiceConfig| routes(config, gates.clone());
@@ -106,35 +108,29 @@ impl TestService {
 }
 
 fn routes(config: &mut ServiceConfig, (entered, finish): (Arc<Notify>, Arc<Notify>)) {
+    let slow = move || {
+        let (entered, finish) = (Arc::clone(&entered), Arc::clone(&finish));
+        async move {
+            entered.notify_one();
+            finish.notified().await;
+            HttpResponse::Ok().body("done")
+        }
+    };
+    let teapot = || async {
+        let problem =
+            Problem::new(&TEAPOT, "short and stout").retry_after(Duration::from_millis(1200));
+        Err::<HttpResponse, _>(problem)
+    };
     config
-        .route(
-            "/bodies",
-            web::post().to(|_: Json<Body>| async { HttpResponse::Ok().finish() }),
+        .service(
+            web::resource("/bodies").post(|_: Json<Body>| async { HttpResponse::Ok().finish() }),
         )
-        .route(
-            "/numbers/{number}",
-            web::get().to(|_: web::Path<u32>| async { HttpResponse::Ok().finish() }),
+        .service(
+            web::resource("/numbers/{number}")
+                .get(|_: web::Path<u32>| async { HttpResponse::Ok().finish() }),
         )
-        .route(
-            "/teapot",
-            web::get().to(|| async {
-                Err::<HttpResponse, _>(
-                    Problem::new(&TEAPOT, "short and stout")
-                        .retry_after(Duration::from_millis(1200)),
-                )
-            }),
-        )
-        .route(
-            "/slow",
-            web::get().to(move || {
-                let (entered, finish) = (Arc::clone(&entered), Arc::clone(&finish));
-                async move {
-                    entered.notify_one();
-                    finish.notified().await;
-                    HttpResponse::Ok().body("done")
-                }
-            }),
-        );
+        .service(web::resource("/teapot").get(teapot))
+        .service(web::resource("/slow").get(slow));
 }
 
 #[test]
