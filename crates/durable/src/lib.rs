@@ -56,7 +56,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 pub use crate::error::{OpenError, ReadError, WriteError};
 pub use crate::keys::Keys;
-pub use crate::options::{Commit, Options};
+pub use crate::options::{Commit, OnCommit, Options};
 pub use crate::transaction::Transaction;
 
 use crate::commit::{Call, Committer, Message};

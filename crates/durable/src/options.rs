@@ -26,10 +26,13 @@ pub struct Options {
     /// next start after a kill is quick. It costs a second sync, and about a millisecond per GiB.
     pub quick_repair_below: u64,
     /// Called on the committing thread after each commit, for metrics.
-    pub on_commit: Option<Arc<dyn Fn(&Commit) + Send + Sync>>,
+    pub on_commit: Option<OnCommit>,
     #[doc(hidden)]
     pub faults: Option<Faults>,
 }
+
+/// Hears of every commit.
+pub type OnCommit = Arc<dyn Fn(&Commit) + Send + Sync>;
 
 /// One finished commit.
 #[derive(Debug, Clone, Copy)]

@@ -70,7 +70,7 @@ pub fn init(
     } else {
         format!(",{quiet}")
     };
-    let filter = EnvFilter::try_new(format!("{}{quiet}", settings.log_level))?;
+    let filter = EnvFilter::try_new(format!("{},actix_server=warn{quiet}", settings.log_level))?;
     tracing_subscriber::registry()
         .with(filter)
         .with(log_layer(settings.log_format))

@@ -1,4 +1,5 @@
 //! Locks and leases over HTTP, on etcd leases.
 
 pub mod lease;
+pub mod state;
 pub mod store;

@@ -1,1 +1,47 @@
 //! Starts real etcd and Vault API servers and the Holdfast services, for tests and for a run on one machine.
+//!
+//! ```no_run
+//! # async fn example() -> anyhow::Result<()> {
+//! let etcd = testbed::Etcd::start().await?;
+//! let locks = testbed::Service::new("shared-lock-svc")
+//!     .env("SHARED_LOCK_STORAGE_TYPE", "etcd")
+//!     .env("SHARED_LOCK_ETCD_ADDR_LIST", etcd.endpoint())
+//!     .start()
+//!     .await?;
+//! locks.kill()?; // SIGKILL: what the shipped binary had not made durable is gone
+//! locks.restart().await?; // the same port, the same environment, the same data directory
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Everything listens on loopback only. A server ends when its value is dropped; when the test process is killed instead,
+//! the kernel kills the servers (Linux), and the next run removes their directories. A server that a whole test binary
+//! shares may therefore live in a `static`, which is never dropped.
+//!
+//! When a test panics, each server dropped by it prints the end of its log.
+
+mod binaries;
+mod etcd;
+mod fault_proxy;
+mod log;
+mod openbao;
+mod ports;
+mod process;
+mod scratch;
+pub mod servers;
+mod service;
+mod spawner;
+mod wait;
+mod workspace;
+
+pub use binaries::build;
+pub use etcd::{Etcd, EtcdCluster};
+pub use fault_proxy::FaultProxy;
+pub use log::Log;
+pub use openbao::OpenBao;
+pub use ports::free_port;
+pub use process::{Launch, Process, Signal};
+pub use scratch::Scratch;
+pub use service::{RunningService, Service};
+pub use wait::eventually;
+pub use workspace::workspace_root;
