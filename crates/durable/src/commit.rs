@@ -76,7 +76,9 @@ where
 
     fn answer(self: Box<Self>, committed: Result<(), WriteError>) {
         let outcome = match committed {
-            Ok(()) => self.outcome.unwrap_or(Err(WriteError::Closed.into())),
+            Ok(()) => self
+                .outcome
+                .unwrap_or_else(|| Err(WriteError::Closed.into())),
             Err(failed) => Err(failed.into()),
         };
         let _ = self.caller.send(outcome);

@@ -151,7 +151,9 @@ impl Durable {
             mpsc::error::TrySendError::Full(_) => WriteError::Busy,
             mpsc::error::TrySendError::Closed(_) => WriteError::Closed,
         })?;
-        outcome.await.unwrap_or(Err(WriteError::Closed.into()))
+        outcome
+            .await
+            .unwrap_or_else(|_| Err(WriteError::Closed.into()))
     }
 
     /// Resolves when a commit has failed. The process should then end, and not with success: only
