@@ -2,11 +2,14 @@
 
 use std::io::{self, IsTerminal};
 
+use actix_web::http::Uri;
 use opentelemetry::{global, trace::TracerProvider};
 use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig};
 use opentelemetry_sdk::{Resource, propagation::TraceContextPropagator, trace::SdkTracerProvider};
 use serde::Deserialize;
-use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{
+    EnvFilter, Layer, filter::ParseError, layer::SubscriberExt, util::SubscriberInitExt,
+};
 
 use crate::settings;
 
@@ -14,12 +17,46 @@ settings! {
     /// What a process tells of itself.
     pub struct TelemetrySettings {
         /// Least level of the log lines written to standard error, or directives per module.
-        pub log_level: String => Setting::env("LOG_LEVEL").default("info")
+        pub log_level: LogLevel => Setting::env("LOG_LEVEL").default("info")
             .allowed("`error`, `warn`, `info`, `debug`, `trace`, or directives such as `info,hyper=warn`"),
         /// Form of the log lines; `auto` is text on a terminal, else JSON.
         pub log_format: LogFormat => Setting::env("LOG_FORMAT").default("auto").allowed("`auto`, `json` or `text`"),
         /// Collector for spans, OTLP over HTTP, such as `http://localhost:4318`; none are sent without it.
-        pub otlp_endpoint: Option<String> => Setting::env("OTLP_ENDPOINT").allowed("an http or https URL"),
+        pub otlp_endpoint: Option<HttpUrl> => Setting::env("OTLP_ENDPOINT").allowed("an http or https URL"),
+    }
+}
+
+/// Directives of what to log.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(try_from = "String")]
+pub struct LogLevel(String);
+
+impl TryFrom<String> for LogLevel {
+    type Error = ParseError;
+
+    fn try_from(directives: String) -> Result<Self, ParseError> {
+        EnvFilter::try_new(&directives).map(|_| Self(directives))
+    }
+}
+
+/// An `http` or `https` URL.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(try_from = "String")]
+pub struct HttpUrl(String);
+
+impl TryFrom<String> for HttpUrl {
+    type Error = &'static str;
+
+    fn try_from(url: String) -> Result<Self, Self::Error> {
+        match url.parse::<Uri>() {
+            Ok(parsed)
+                if matches!(parsed.scheme_str(), Some("http" | "https"))
+                    && parsed.host().is_some() =>
+            {
+                Ok(Self(url))
+            }
+            _ => Err("expected an http or https URL"),
+        }
     }
 }
 
@@ -57,7 +94,7 @@ pub fn init(
         let exporter = SpanExporter::builder()
             .with_http()
             .with_protocol(Protocol::HttpBinary)
-            .with_endpoint(format!("{}/v1/traces", endpoint.trim_end_matches('/')))
+            .with_endpoint(format!("{}/v1/traces", endpoint.0.trim_end_matches('/')))
             .build()?;
         spans = spans.with_batch_exporter(exporter);
     }
@@ -70,7 +107,7 @@ pub fn init(
     } else {
         format!(",{quiet}")
     };
-    let filter = EnvFilter::try_new(format!("{},actix_server=warn{quiet}", settings.log_level))?;
+    let filter = EnvFilter::try_new(format!("{},actix_server=warn{quiet}", settings.log_level.0))?;
     tracing_subscriber::registry()
         .with(filter)
         .with(log_layer(settings.log_format))

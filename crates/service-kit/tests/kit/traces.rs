@@ -12,7 +12,7 @@ fn a_callers_trace_is_joined_told_in_problems_and_sent_to_the_collector() {
     let mut settings: TelemetrySettings = service_kit::settings::load("NOBODY_SETS_THIS", None)
         .unwrap()
         .settings;
-    settings.otlp_endpoint = Some(format!("http://{}", collector.address));
+    settings.otlp_endpoint = Some(format!("http://{}", collector.address).try_into().unwrap());
     let telemetry = telemetry::init("test-svc", &settings, "").unwrap();
 
     let body = tokio::runtime::Runtime::new().unwrap().block_on(async {
