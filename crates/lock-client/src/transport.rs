@@ -1,0 +1,259 @@
+//! Requests to whichever server answers, and what their failures prove.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use opentelemetry::global;
+use opentelemetry::propagation::Injector;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use reqwest::{Client, Response, Url};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tracing::Span;
+use tracing_opentelemetry::OpenTelemetrySpanExt;
+
+use crate::client::ClientOptions;
+use crate::clock::{Moment, sleep_until};
+use crate::error::{Error, Problem};
+
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// The servers, any of which may be asked anything.
+#[derive(Debug)]
+pub(crate) struct Transport {
+    http: Client,
+    bases: Vec<String>,
+    /// The one to ask first: the last that answered.
+    preferred: AtomicUsize,
+    pub(crate) request_timeout: Duration,
+}
+
+/// Why a request has no good answer, by what that proves.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// No server took the request: it was not done.
+    NotSent(Error),
+    /// A server took it, and what became of it is unknown.
+    Lost(Error),
+    /// A server answered that it was not done.
+    Refused(Problem),
+}
+
+impl Failure {
+    pub(crate) fn into_error(self) -> Error {
+        match self {
+            Self::NotSent(error) | Self::Lost(error) => error,
+            Self::Refused(problem) => Error::Server(problem),
+        }
+    }
+}
+
+impl Transport {
+    pub(crate) fn new(options: &ClientOptions) -> Result<Self, Error> {
+        let invalid = |reason: String| Error::InvalidOption {
+            option: "base_urls",
+            reason,
+        };
+        let bases = options
+            .base_urls
+            .iter()
+            .map(|url| base(url))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(invalid)?;
+        if bases.is_empty() {
+            return Err(invalid("at least one is needed".to_owned()));
+        }
+        let mut builder = Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(options.connect_timeout);
+        if bases.iter().all(|base| base.starts_with("http://")) {
+            // Else the system's certificates are looked for, and a machine without any is refused.
+            builder = builder.tls_certs_only([]);
+        }
+        let http = builder
+            .build()
+            .map_err(|error| invalid(error.to_string()))?;
+        Ok(Self {
+            http,
+            bases,
+            preferred: AtomicUsize::new(0),
+            request_timeout: options.request_timeout,
+        })
+    }
+
+    pub(crate) fn servers(&self) -> usize {
+        self.bases.len()
+    }
+
+    /// Asks the servers in turn until one takes the request.
+    pub(crate) async fn post<A>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+        timeout: Duration,
+    ) -> Result<A, Failure>
+    where
+        A: DeserializeOwned,
+    {
+        let first = self.preferred.load(Ordering::Relaxed);
+        let mut last_failure = None;
+        for server in (0..self.bases.len()).map(|step| (first + step) % self.bases.len()) {
+            match self.post_to(server, path, body, timeout).await {
+                Ok(answer) => {
+                    self.preferred.store(server, Ordering::Relaxed);
+                    return Ok(answer);
+                }
+                Err(failure @ Failure::NotSent(_)) => last_failure = Some(failure),
+                Err(failure) => {
+                    self.turn_from(server, &failure);
+                    return Err(failure);
+                }
+            }
+        }
+        Err(last_failure.unwrap_or(Failure::Lost(Error::Timeout)))
+    }
+
+    /// Repeats a request that is safe to repeat until a server has a definite answer to it.
+    pub(crate) async fn post_until<A>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+        until: Moment,
+    ) -> Result<A, Failure>
+    where
+        A: DeserializeOwned,
+    {
+        let mut failures = 0;
+        loop {
+            let failure = match self
+                .post(path, body, self.request_timeout.min(until.left()))
+                .await
+            {
+                Err(Failure::Refused(problem)) if !problem.retryable => {
+                    return Err(Failure::Refused(problem));
+                }
+                Err(failure) => failure,
+                Ok(answer) => return Ok(answer),
+            };
+            failures += 1;
+            let next = Moment::now() + pause(failures);
+            if next >= until {
+                return Err(failure);
+            }
+            sleep_until(next).await;
+        }
+    }
+
+    async fn post_to<A>(
+        &self,
+        server: usize,
+        path: &str,
+        body: &impl Serialize,
+        timeout: Duration,
+    ) -> Result<A, Failure>
+    where
+        A: DeserializeOwned,
+    {
+        let url = format!("{}{path}", self.bases[server]);
+        let request = self
+            .http
+            .post(url)
+            .headers(trace_headers())
+            .json(body)
+            .timeout(timeout);
+        let response = request.send().await.map_err(of_transport)?;
+        let status = response.status();
+        let retry_after = retry_after(&response);
+        let body = response.bytes().await.map_err(of_transport)?;
+        if status.is_success() {
+            return serde_json::from_slice(&body).map_err(|error| {
+                let mut problem = Problem::parse(status.as_u16(), None, b"");
+                problem.detail = format!("an answer that is not understood: {error}");
+                Failure::Lost(Error::Server(problem))
+            });
+        }
+        let problem = Problem::parse(status.as_u16(), retry_after, &body);
+        match problem.status {
+            // Our service's own 503 says that nothing is held; anyone else's says nothing.
+            503 if !problem.code.is_empty() => Err(Failure::Refused(problem)),
+            500.. => Err(Failure::Lost(Error::Server(problem))),
+            _ => Err(Failure::Refused(problem)),
+        }
+    }
+
+    /// Asks another server first the next time, if this one is silent or in trouble.
+    fn turn_from(&self, server: usize, failure: &Failure) {
+        let in_trouble = match failure {
+            Failure::NotSent(_) | Failure::Lost(_) => true,
+            Failure::Refused(problem) => problem.status >= 500,
+        };
+        let next = if in_trouble {
+            (server + 1) % self.bases.len()
+        } else {
+            server
+        };
+        self.preferred.store(next, Ordering::Relaxed);
+    }
+}
+
+/// How long to wait after so many failures in a row: longer each time, and never in step with others.
+pub(crate) fn pause(failures: u32) -> Duration {
+    let pause = Duration::from_millis(25) * 2u32.saturating_pow(failures.min(10));
+    pause
+        .min(LONGEST_PAUSE)
+        .mul_f64(rand::random_range(0.5..1.0))
+}
+
+fn base(url: &str) -> Result<String, String> {
+    let parsed = Url::parse(url).map_err(|error| format!("`{url}`: {error}"))?;
+    if !matches!(parsed.scheme(), "http" | "https") {
+        return Err(format!("`{url}` is neither http:// nor https://"));
+    }
+    if parsed.query().is_some() || parsed.fragment().is_some() {
+        return Err(format!("`{url}` has a query or a fragment"));
+    }
+    Ok(parsed.as_str().trim_end_matches('/').to_owned())
+}
+
+/// Only a connection that never opened proves that nothing was sent. The URL names the lock, which is
+/// no business of a log.
+fn of_transport(error: reqwest::Error) -> Failure {
+    let error = error.without_url();
+    match (error.is_connect() || error.is_builder(), error.is_timeout()) {
+        (true, _) => Failure::NotSent(Error::Transport(error)),
+        (false, true) => Failure::Lost(Error::Timeout),
+        (false, false) => Failure::Lost(Error::Transport(error)),
+    }
+}
+
+fn retry_after(response: &Response) -> Option<Duration> {
+    let seconds = response
+        .headers()
+        .get(RETRY_AFTER)?
+        .to_str()
+        .ok()?
+        .parse()
+        .ok()?;
+    Some(Duration::from_secs(seconds))
+}
+
+/// The caller's trace, in the form that the process has chosen (W3C `traceparent` as a rule).
+fn trace_headers() -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    let context = Span::current().context();
+    global::get_text_map_propagator(|propagator| {
+        propagator.inject_context(&context, &mut Headers(&mut headers))
+    });
+    headers
+}
+
+struct Headers<'a>(&'a mut HeaderMap);
+
+impl Injector for Headers<'_> {
+    fn set(&mut self, key: &str, value: String) {
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(key), HeaderValue::try_from(value)) {
+            self.0.insert(name, value);
+        }
+    }
+}
