@@ -3,6 +3,8 @@
 use std::fs;
 use std::future::Future;
 use std::os::unix::fs::MetadataExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use durable::faults::Faults;
@@ -140,9 +142,9 @@ async fn a_job_that_swallows_a_failed_read_is_undone() {
     options.cache_bytes = 0;
     options.faults = Some(faults.clone());
     let table = Durable::open(dir.path(), options).unwrap();
-    faults.fail_reads();
     let outcome = table
-        .transact(|tx| {
+        .transact(move |tx| {
+            faults.fail_reads();
             let is_new = tx.get("rows", b"k").unwrap_or(None).is_none();
             tx.put("rows", b"k", b"written over");
             Ok::<_, WriteError>(is_new)
@@ -193,5 +195,30 @@ async fn a_power_cut_takes_no_acknowledged_row() {
         table.close().await;
         // A power cut takes the mark of the failed commit too: the page cache is gone with its lies.
         let _ = fs::remove_file(dir.path().join("commit-failed"));
+    }
+}
+
+#[tokio::test]
+async fn a_small_file_needs_no_repair_after_a_kill() {
+    for (quick_repair_below, needs_repair) in [(u64::MAX, false), (0, true)] {
+        let dir = TempDir::new();
+        let faults = Faults::default();
+        let mut options = options();
+        options.faults = Some(faults.clone());
+        options.quick_repair_below = quick_repair_below;
+        let table = Durable::open(dir.path(), options).unwrap();
+        put(&table, b"k", b"v").await.unwrap();
+        faults.cut_power(0).unwrap();
+        table.close().await;
+
+        let repaired = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&repaired);
+        let file = redb::Builder::new()
+            .set_repair_callback(move |_| seen.store(true, Ordering::SeqCst))
+            .open(dir.path().join("table.redb"))
+            .unwrap();
+        drop(file);
+        assert_eq!(repaired.load(Ordering::SeqCst), needs_repair);
+        assert_eq!(dir.open().get("rows", b"k").unwrap(), Some(b"v".to_vec()));
     }
 }
