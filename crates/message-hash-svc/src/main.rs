@@ -1,3 +1,17 @@
 //! Command line of message-hash-svc.
 
-fn main() {}
+use std::process::ExitCode;
+
+use message_hash_svc::serve;
+use service_kit::cli::{self, Program};
+
+const PROGRAM: Program = Program {
+    name: "message-hash-svc",
+    about: "The SHA-256 digest of a message, and the message back",
+    version: env!("CARGO_PKG_VERSION"),
+    quiet: "",
+};
+
+fn main() -> ExitCode {
+    cli::run(PROGRAM, serve)
+}
