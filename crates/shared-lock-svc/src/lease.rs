@@ -44,7 +44,11 @@ impl LockKey {
     pub fn parse_compat(key: impl Into<String>) -> Result<Self, Refused> {
         let key = key.into();
         if key.len() > Self::MAX_BYTES {
-            return Err(Refused(format!("must be at most {} bytes, was {}", Self::MAX_BYTES, key.len())));
+            return Err(Refused(format!(
+                "must be at most {} bytes, was {}",
+                Self::MAX_BYTES,
+                key.len()
+            )));
         }
         Ok(Self(key))
     }
@@ -83,7 +87,9 @@ impl TryFrom<String> for Holder {
 
     fn try_from(holder: String) -> Result<Self, Refused> {
         if holder.is_empty() || holder.len() > 256 || holder.chars().any(char::is_control) {
-            return Err(Refused("must be 1 to 256 bytes without control characters".into()));
+            return Err(Refused(
+                "must be 1 to 256 bytes without control characters".into(),
+            ));
         }
         Ok(Self(holder))
     }
@@ -95,7 +101,9 @@ impl TryFrom<String> for RequestId {
     fn try_from(id: String) -> Result<Self, Refused> {
         let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
         if id.is_empty() || id.len() > 64 || !id.chars().all(legal) {
-            return Err(Refused("must be 1 to 64 characters of A-Z, a-z, 0-9, '-', '_' and '.'".into()));
+            return Err(Refused(
+                "must be 1 to 64 characters of A-Z, a-z, 0-9, '-', '_' and '.'".into(),
+            ));
         }
         Ok(Self(id))
     }
@@ -132,7 +140,9 @@ impl FromStr for LeaseId {
     type Err = Refused;
 
     fn from_str(text: &str) -> Result<Self, Refused> {
-        text.parse().map(Self).map_err(|_| Refused("must be a lease id: a decimal int64 in a string".into()))
+        text.parse()
+            .map(Self)
+            .map_err(|_| Refused("must be a lease id: a decimal int64 in a string".into()))
     }
 }
 
@@ -146,7 +156,9 @@ impl FromStr for FencingToken {
     type Err = Refused;
 
     fn from_str(text: &str) -> Result<Self, Refused> {
-        text.parse().map(Self).map_err(|_| Refused("must be a fencing token: a positive decimal number in a string".into()))
+        text.parse().map(Self).map_err(|_| {
+            Refused("must be a fencing token: a positive decimal number in a string".into())
+        })
     }
 }
 

@@ -181,9 +181,10 @@ pub fn step(mut lock: Lock, command: Command, now: Moment) -> (Lock, Outcome) {
     let answer = match command {
         Command::Acquire { wish, wait } => lock.acquire(wish, wait, now, &mut events),
         Command::KeepAlive(lease) => lock.keep_alive(lease, now),
-        Command::Release(Release::Tenure { lease_id, fencing_token }) => {
-            lock.release(lease_id, fencing_token, now, &mut events)
-        }
+        Command::Release(Release::Tenure {
+            lease_id,
+            fencing_token,
+        }) => lock.release(lease_id, fencing_token, now, &mut events),
         Command::Release(Release::Request(request)) => lock.end_request(request, now, &mut events),
         Command::GiveUp(request) => lock.give_up(request, now, &mut events),
         Command::Tick => Answer::Ticked,
@@ -194,7 +195,10 @@ pub fn step(mut lock: Lock, command: Command, now: Moment) -> (Lock, Outcome) {
 impl Lock {
     /// A free lock whose next token is larger than `last_token`.
     pub fn after(last_token: u64) -> Self {
-        Self { last_token, ..Self::default() }
+        Self {
+            last_token,
+            ..Self::default()
+        }
     }
 
     /// Whether there is nothing to remember but the last token.
@@ -210,7 +214,14 @@ impl Lock {
 
     /// The grant of `request`, if it holds the lock.
     pub fn grant_of(&self, request: &RequestId) -> Option<&Grant> {
-        self.grant.as_ref().filter(|grant| grant.wish.request_id == *request)
+        self.grant
+            .as_ref()
+            .filter(|grant| grant.wish.request_id == *request)
+    }
+
+    /// Whether `request` stands in the queue.
+    pub fn is_waiting(&self, request: &RequestId) -> bool {
+        self.place_of(request).is_some()
     }
 
     fn pass_time(&mut self, now: Moment, events: &mut Vec<Event>) {
@@ -220,7 +231,13 @@ impl Lock {
         }
     }
 
-    fn acquire(&mut self, wish: Wish, wait: Duration, now: Moment, events: &mut Vec<Event>) -> Answer {
+    fn acquire(
+        &mut self,
+        wish: Wish,
+        wait: Duration,
+        now: Moment,
+        events: &mut Vec<Event>,
+    ) -> Answer {
         if self.ended.contains(&wish.request_id) {
             return Answer::Ended;
         }
@@ -237,7 +254,11 @@ impl Lock {
         if wait.is_zero() || self.queue.len() >= MAX_WAITERS {
             return Answer::Held;
         }
-        self.queue.push_back(Waiter { wish, since: now, until: now + wait });
+        self.queue.push_back(Waiter {
+            wish,
+            since: now,
+            until: now + wait,
+        });
         Answer::Queued
     }
 
@@ -252,7 +273,13 @@ impl Lock {
     }
 
     /// Lease and token both: a late release must not end a tenure that came after it.
-    fn release(&mut self, lease: LeaseId, token: FencingToken, now: Moment, events: &mut Vec<Event>) -> Answer {
+    fn release(
+        &mut self,
+        lease: LeaseId,
+        token: FencingToken,
+        now: Moment,
+        events: &mut Vec<Event>,
+    ) -> Answer {
         match &self.grant {
             Some(grant) if grant.wish.lease_id == lease && grant.token == token => {
                 self.end_grant(Cause::Released, now, events);
@@ -295,7 +322,9 @@ impl Lock {
     }
 
     fn place_of(&self, request: &RequestId) -> Option<usize> {
-        self.queue.iter().position(|waiter| waiter.wish.request_id == *request)
+        self.queue
+            .iter()
+            .position(|waiter| waiter.wish.request_id == *request)
     }
 
     fn end_grant(&mut self, cause: Cause, now: Moment, events: &mut Vec<Event>) {
@@ -316,7 +345,12 @@ impl Lock {
         self.last_token = token.0.get();
         events.push(Event::Granted(wish.request_id.clone()));
         let until = now + wish.ttl;
-        self.grant = Some(Grant { wish, token, since: now, until });
+        self.grant = Some(Grant {
+            wish,
+            token,
+            since: now,
+            until,
+        });
     }
 
     fn bury(&mut self, request: RequestId, cause: Cause, now: Moment, events: &mut Vec<Event>) {

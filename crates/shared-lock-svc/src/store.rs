@@ -1,5 +1,9 @@
 //! What a lock store does, whatever it stands on.
 
+pub mod embedded;
+mod machine;
+pub mod memory;
+
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -19,7 +23,11 @@ pub trait LockStore: Send + Sync {
     async fn keep_lease_alive(&self, lease: LeaseId) -> Result<Option<Renewal>, StoreError>;
 
     /// Restarts the TTL of the lease that holds `key`; `None` if it does not hold it any more.
-    async fn keep_alive(&self, key: &LockKey, lease: LeaseId) -> Result<Option<Renewal>, StoreError>;
+    async fn keep_alive(
+        &self,
+        key: &LockKey,
+        lease: LeaseId,
+    ) -> Result<Option<Renewal>, StoreError>;
 
     /// Ends a tenure or a request, and hands the lock to the next waiter; `false` if it was over.
     async fn release(&self, key: &LockKey, release: Release) -> Result<bool, StoreError>;
@@ -58,4 +66,23 @@ pub enum StoreError {
     /// It understood, and will not: too large, out of range, not permitted.
     #[error("the lock store refuses: {0}")]
     Refused(String),
+}
+
+/// The life that a lease gets when `asked` is asked for: whole seconds, from 2 up, on every store,
+/// because etcd knows no other.
+///
+/// # Errors
+/// It is longer than etcd's longest, 9,000,000,000 s.
+pub fn granted_ttl(asked: Duration) -> Result<Duration, StoreError> {
+    const LEAST: u64 = 2;
+    const MOST: u64 = 9_000_000_000;
+    let seconds = asked
+        .as_secs()
+        .saturating_add(u64::from(asked.subsec_nanos() > 0));
+    if seconds > MOST {
+        return Err(StoreError::Refused(format!(
+            "a lease lives at most {MOST} s"
+        )));
+    }
+    Ok(Duration::from_secs(seconds.max(LEAST)))
 }

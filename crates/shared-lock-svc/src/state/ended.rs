@@ -34,7 +34,11 @@ impl Ended {
     /// Forgets what is due, and tells it.
     pub fn forget(&mut self, now: Moment) -> impl Iterator<Item = RequestId> {
         let due = self.order.partition_point(|(until, _)| *until <= now);
-        let forgotten: Vec<_> = self.order.drain(..due).map(|(_, request)| request).collect();
+        let forgotten: Vec<_> = self
+            .order
+            .drain(..due)
+            .map(|(_, request)| request)
+            .collect();
         for request in &forgotten {
             self.known.remove(request);
         }

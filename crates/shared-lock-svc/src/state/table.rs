@@ -125,8 +125,16 @@ impl Table {
         while let Some(Reverse((at, _))) = self.alarms.peek()
             && *at <= now
         {
-            let Some(Reverse((at, key))) = self.alarms.pop() else { break };
-            let Some(slot) = self.slots.get_mut(&key).filter(|slot| slot.alarm == Some(at)) else { continue };
+            let Some(Reverse((at, key))) = self.alarms.pop() else {
+                break;
+            };
+            let Some(slot) = self
+                .slots
+                .get_mut(&key)
+                .filter(|slot| slot.alarm == Some(at))
+            else {
+                continue;
+            };
             slot.alarm = None;
             let outcome = self.step(&key, Command::Tick, now);
             outcomes.push((key, outcome));
@@ -176,7 +184,9 @@ impl Table {
                     grant_changed |= *cause != Cause::Left;
                     changes.push(Change::Ended(key.clone(), request.clone()));
                 }
-                Event::Forgotten(request) => changes.push(Change::Forgotten(key.clone(), request.clone())),
+                Event::Forgotten(request) => {
+                    changes.push(Change::Forgotten(key.clone(), request.clone()))
+                }
             }
         }
         if grant_changed {
@@ -190,7 +200,9 @@ impl Table {
 impl Slot {
     /// Alarms only ever move forward; one that rings too early is set again.
     fn set_alarm(&mut self, key: &LockKey, alarms: &mut BinaryHeap<Reverse<(Moment, LockKey)>>) {
-        let Some(due) = self.lock.next_change() else { return };
+        let Some(due) = self.lock.next_change() else {
+            return;
+        };
         if self.alarm.is_none_or(|alarm| due < alarm) {
             self.alarm = Some(due);
             alarms.push(Reverse((due, key.clone())));

@@ -1,0 +1,113 @@
+//! Locks on a disk of this process's own: for one replica, which may be killed at any time.
+//!
+//! What is durable: who holds which lock, the largest token ever granted, and the requests that
+//! have ended. Keepalives are not, and waiters are not: a restart gives every lease its full life
+//! again and finds the queues empty. Nobody hears of a change before it has been synced.
+
+mod journal;
+mod rows;
+
+use std::path::Path;
+
+use async_trait::async_trait;
+use durable::{Durable, OpenError, Options, ReadError};
+
+use self::journal::DiskJournal;
+use super::{
+    LockStore, Renewal, StoreError,
+    machine::{Clock, Machine},
+};
+use crate::{
+    lease::{AcquireRequest, Acquisition, LeaseId, LockKey, LockView, Release},
+    state::Table,
+};
+
+/// A store in a directory.
+pub struct EmbeddedStore {
+    machine: Machine,
+    disk: Durable,
+    epoch: String,
+}
+
+/// Why a store could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum EmbeddedError {
+    /// The directory cannot be used.
+    #[error("cannot open the lock store")]
+    Open(#[from] OpenError),
+    /// Its rows cannot be read.
+    #[error("cannot read the lock store")]
+    Read(#[from] ReadError),
+    /// A row is not one of ours.
+    #[error("a row of the lock store cannot be understood: {0}")]
+    Row(String),
+    /// The first row, which names the life of the store, could not be written.
+    #[error("cannot write to the lock store")]
+    Write(#[from] durable::WriteError),
+}
+
+impl EmbeddedStore {
+    /// Opens the store in `dir`, which is made if it is not there, and goes on where it stopped.
+    /// Must be called on a tokio runtime.
+    ///
+    /// # Errors
+    /// The directory is somebody else's, in use, or cannot be read.
+    pub async fn open(dir: &Path) -> Result<Self, EmbeddedError> {
+        let disk = Durable::open(dir, Options::new("shared-lock-svc", rows::FORMAT))?;
+        let epoch = rows::epoch(&disk).await?;
+        let saved = rows::load(&disk)?;
+        let clock = Clock::start();
+        let table = Table::default().restored(saved, clock.now());
+        let journal = DiskJournal::start(disk.clone());
+        Ok(Self {
+            machine: Machine::start(table, clock, Some(Box::new(journal))),
+            disk,
+            epoch,
+        })
+    }
+
+    /// Resolves when the disk has failed: the process must then end, and the next one looks at
+    /// every row before it trusts it.
+    pub async fn poisoned(&self) {
+        self.disk.poisoned().await;
+    }
+}
+
+#[async_trait]
+impl LockStore for EmbeddedStore {
+    async fn acquire(&self, request: AcquireRequest) -> Result<Acquisition, StoreError> {
+        self.machine.acquire(request).await
+    }
+
+    async fn keep_lease_alive(&self, lease: LeaseId) -> Result<Option<Renewal>, StoreError> {
+        Ok(self.machine.keep_lease_alive(lease))
+    }
+
+    async fn keep_alive(
+        &self,
+        key: &LockKey,
+        lease: LeaseId,
+    ) -> Result<Option<Renewal>, StoreError> {
+        Ok(self.machine.keep_alive(key, lease))
+    }
+
+    async fn release(&self, key: &LockKey, release: Release) -> Result<bool, StoreError> {
+        self.machine.release(key, release).await
+    }
+
+    async fn inspect(&self, key: &LockKey) -> Result<LockView, StoreError> {
+        self.machine.inspect(key).await
+    }
+
+    async fn token_epoch(&self) -> Result<String, StoreError> {
+        Ok(self.epoch.clone())
+    }
+
+    async fn ready(&self) -> Result<(), StoreError> {
+        self.machine.ready().await
+    }
+
+    async fn close(&self) {
+        self.machine.close();
+    }
+}

@@ -1,0 +1,281 @@
+//! etcd as the rest of the store calls it: with deadlines, and one member at a time.
+//!
+//! etcd-client would spread calls over all members, dead and silent ones too. Here a prober finds
+//! one member that answers, all calls go to it, and a call that fails makes the prober look again.
+//! While no member answers, calls fail at once.
+
+use std::{
+    future::Future,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use etcd_client::{Client, Error, GetOptions, KvClient, Txn, TxnOpResponse, WatchClient};
+use tokio::{
+    sync::{Notify, watch},
+    task::JoinSet,
+    time::{Instant, sleep, timeout, timeout_at},
+};
+use tracing::{info, warn};
+
+use super::{fault::Fault, keys::EPOCH, options::EtcdOptions};
+
+/// The oldest etcd whose leader checks that it still leads before it renews a lease.
+const OLDEST: [u64; 3] = [3, 5, 13];
+
+/// How long a member may take to prove itself.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long to wait before looking again for a member that answers.
+const PROBE_PAUSE: Duration = Duration::from_millis(200);
+
+/// Queues of a thousand waiters and bursts of expiries are larger than gRPC's usual 4 MiB.
+const MAX_MESSAGE: usize = 64 << 20;
+
+pub(super) struct Etcd {
+    options: EtcdOptions,
+    /// One client for each endpoint, made when first needed and dropped when it fails.
+    clients: Mutex<Vec<Option<Client>>>,
+    standing: watch::Sender<Standing>,
+    suspect: Notify,
+}
+
+/// What the prober last found.
+#[derive(Clone)]
+struct Standing {
+    /// Counts the prober's findings.
+    round: u64,
+    member: Result<Client, Fault>,
+}
+
+/// Whether a call whose answer was lost may be made again.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Repeat {
+    /// It changes nothing, or the same thing twice.
+    Freely,
+    /// Its effect must be looked at first.
+    Never,
+}
+
+/// What a transaction came to.
+pub(super) struct Answer {
+    /// Whether its compares held.
+    pub(super) succeeded: bool,
+    /// The revision after it: the mod revision of whatever it put.
+    pub(super) revision: i64,
+    /// One response for each operation of the branch taken.
+    pub(super) responses: Vec<TxnOpResponse>,
+}
+
+impl Etcd {
+    pub(super) fn new(options: EtcdOptions) -> Self {
+        let untried = Standing { round: 0, member: Err(Fault::unreachable("no member has answered yet")) };
+        Self {
+            clients: Mutex::new(vec![None; options.endpoints.len()]),
+            options,
+            standing: watch::Sender::new(untried),
+            suspect: Notify::new(),
+        }
+    }
+
+    /// Proposes a transaction: the one place where locks change.
+    pub(super) async fn propose(&self, txn: Txn) -> Result<Answer, Fault> {
+        self.transact(txn, Repeat::Never).await
+    }
+
+    /// Runs a transaction that only reads: linearizable, and no entry in etcd's log.
+    pub(super) async fn look(&self, txn: Txn) -> Result<Answer, Fault> {
+        self.transact(txn, Repeat::Freely).await
+    }
+
+    async fn transact(&self, txn: Txn, repeat: Repeat) -> Result<Answer, Fault> {
+        let response = self.call(repeat, |client| {
+            let (mut kv, txn) = (roomy(&client), txn.clone());
+            async move { kv.txn(txn).await }
+        });
+        let response = response.await?;
+        Ok(Answer {
+            succeeded: response.succeeded(),
+            revision: response.header().map_or(0, |header| header.revision()),
+            responses: response.op_responses(),
+        })
+    }
+
+    /// Makes one call within the operation timeout.
+    pub(super) async fn call<T, F, R>(&self, repeat: Repeat, request: F) -> Result<T, Fault>
+    where
+        F: Fn(Client) -> R,
+        R: Future<Output = Result<T, Error>>,
+    {
+        self.call_within(self.options.operation_timeout, repeat, request).await
+    }
+
+    /// Makes one call. What was certainly not sent is tried again at another member.
+    pub(super) async fn call_within<T, F, R>(&self, limit: Duration, repeat: Repeat, request: F) -> Result<T, Fault>
+    where
+        F: Fn(Client) -> R,
+        R: Future<Output = Result<T, Error>>,
+    {
+        let deadline = Instant::now() + limit;
+        let mut tries = 0;
+        loop {
+            let (round, client) = self.member(deadline).await?;
+            let fault = match timeout_at(deadline, request(client)).await {
+                Ok(Ok(answer)) => return Ok(answer),
+                Ok(Err(err)) => Fault::from(err),
+                Err(_) => Fault::Silent,
+            };
+            if fault.blames_member() {
+                self.suspect();
+            }
+            tries += 1;
+            let again = match fault {
+                Fault::Unreachable(_) => self.options.endpoints.len() > 1,
+                Fault::Lost(_) => repeat == Repeat::Freely,
+                _ => false,
+            };
+            if !again || tries == 3 {
+                return Err(fault);
+            }
+            self.next_round(round, deadline).await;
+        }
+    }
+
+    /// A client that the caller watches over itself.
+    pub(super) async fn watch_client(&self) -> Result<WatchClient, Fault> {
+        let (_, client) = self.member(Instant::now() + self.options.operation_timeout).await?;
+        Ok(client.watch_client().max_decoding_message_size(MAX_MESSAGE))
+    }
+
+    /// Has the prober look at the member in use.
+    pub(super) fn suspect(&self) {
+        self.suspect.notify_one();
+    }
+
+    /// Finds a member that answers, and finds another when that one is suspected; for ever.
+    pub(super) async fn probe(&self) {
+        let mut used = 0;
+        loop {
+            let found = self.find(used).await;
+            let pause = found.is_err();
+            // Whatever is wrong, a call that finds no member was never sent.
+            let member = found.map_err(|fault| Fault::unreachable(fault.to_string())).map(|(index, client)| {
+                used = index;
+                client
+            });
+            self.conclude(member);
+            if pause {
+                sleep(PROBE_PAUSE).await;
+            } else {
+                self.suspect.notified().await;
+            }
+        }
+    }
+
+    fn conclude(&self, member: Result<Client, Fault>) {
+        let before = self.standing.borrow().clone();
+        match (&before.member, &member) {
+            (Err(_), Ok(_)) => info!("etcd answers"),
+            (Ok(_), Err(fault)) => warn!(error = %fault, "etcd is lost: {fault}"),
+            (Err(_), Err(fault)) if before.round == 0 => warn!(error = %fault, "etcd is not there: {fault}"),
+            _ => {}
+        }
+        self.standing.send_replace(Standing { round: before.round + 1, member });
+    }
+
+    /// The member used before if it answers, else the first of all that does.
+    async fn find(&self, used: usize) -> Result<(usize, Client), Fault> {
+        let first_fault = match self.prove(used).await {
+            Ok(client) => return Ok((used, client)),
+            Err(fault) => fault,
+        };
+        let mut probes = JoinSet::new();
+        for index in 0..self.options.endpoints.len() {
+            let client = self.clients.lock().unwrap_or_else(PoisonError::into_inner)[index].clone();
+            let (endpoint, options) = (self.options.endpoints[index].clone(), self.options.clone());
+            probes.spawn(async move { (index, prove(client, &endpoint, &options).await) });
+        }
+        while let Some(proven) = probes.join_next().await {
+            if let Ok((index, Ok(client))) = proven {
+                self.keep(index, Some(client.clone()));
+                return Ok((index, client));
+            }
+        }
+        Err(first_fault)
+    }
+
+    async fn prove(&self, index: usize) -> Result<Client, Fault> {
+        let client = self.clients.lock().unwrap_or_else(PoisonError::into_inner)[index].clone();
+        let proven = prove(client, &self.options.endpoints[index], &self.options).await;
+        self.keep(index, proven.as_ref().ok().cloned());
+        proven
+    }
+
+    fn keep(&self, index: usize, client: Option<Client>) {
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner)[index] = client;
+    }
+
+    /// The member in use. Only before the prober's first finding is there anything to wait for.
+    async fn member(&self, deadline: Instant) -> Result<(u64, Client), Fault> {
+        self.next_round(0, deadline).await;
+        let standing = self.standing.borrow().clone();
+        standing.member.map(|client| (standing.round, client))
+    }
+
+    async fn next_round(&self, round: u64, deadline: Instant) {
+        let mut standing = self.standing.subscribe();
+        // Both errors mean the same: the standing stays as it is, and tells the caller why.
+        let _ = timeout_at(deadline, standing.wait_for(|standing| standing.round > round)).await;
+    }
+}
+
+fn roomy(client: &Client) -> KvClient {
+    client.kv_client().max_decoding_message_size(MAX_MESSAGE)
+}
+
+/// Connects to a member if need be, and has it answer a linearizable read.
+async fn prove(client: Option<Client>, endpoint: &str, options: &EtcdOptions) -> Result<Client, Fault> {
+    let proof = async {
+        let mut client = match client {
+            Some(client) => client,
+            None => connect(endpoint, options).await?,
+        };
+        client.get(EPOCH, Some(GetOptions::new().with_keys_only())).await?;
+        Ok(client)
+    };
+    timeout(PROBE_TIMEOUT, proof).await.unwrap_or(Err(Fault::Silent))
+}
+
+async fn connect(endpoint: &str, options: &EtcdOptions) -> Result<Client, Fault> {
+    let connect_options = options.connect_options(endpoint).map_err(|err| Fault::unreachable(format!("{err:#}")))?;
+    let mut client = Client::connect([endpoint], Some(connect_options)).await?;
+    let status = client.status().await?;
+    if is_too_old(status.version()) {
+        let [major, minor, patch] = OLDEST;
+        let why = format!("etcd {} is too old, {major}.{minor}.{patch} is needed", status.version());
+        return Err(Fault::unreachable(why));
+    }
+    Ok(client)
+}
+
+fn is_too_old(version: &str) -> bool {
+    let digits = version.split('-').next().unwrap_or_default();
+    let numbers: Vec<u64> = digits.split('.').map_while(|number| number.parse().ok()).collect();
+    numbers.as_slice() < OLDEST.as_slice()
+}
+
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_compared_by_number() {
+        for old in ["3.4.31", "3.5.9", "3.5.12", "2.10.20", "", "what"] {
+            assert!(is_too_old(old), "{old}");
+        }
+        for new in ["3.5.13", "3.5.100", "3.6.0-rc.1", "3.10.0", "4.0.0"] {
+            assert!(!is_too_old(new), "{new}");
+        }
+    }
+}

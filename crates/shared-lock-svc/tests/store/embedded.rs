@@ -1,0 +1,149 @@
+//! The store on a disk of its own: real time, and what is left after a restart.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use shared_lock_svc::{
+    lease::{AcquireRequest, Acquisition},
+    store::embedded::EmbeddedStore,
+};
+use tempfile::TempDir;
+use tokio::time::{Instant, sleep};
+
+use crate::contract::{
+    self, Store, acquired, assert_between, end, holds, key, release, request, until, waits,
+};
+
+async fn open(dir: &Path) -> Store {
+    Arc::new(EmbeddedStore::open(dir).await.unwrap())
+}
+
+/// Ends a store as a crash would, and opens its directory again.
+async fn reopen(store: Store, dir: &Path) -> Store {
+    drop(store);
+    let deadline = Instant::now() + Duration::from_secs(5);
+    loop {
+        match EmbeddedStore::open(dir).await {
+            Ok(store) => return Arc::new(store),
+            Err(err) => assert!(Instant::now() < deadline, "{err:?}"),
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_embedded_store_keeps_the_contract() {
+    let dir = TempDir::new().unwrap();
+    contract::check(open(dir.path()).await).await;
+}
+
+#[tokio::test]
+async fn a_closed_embedded_store_ends_its_waits() {
+    let dir = TempDir::new().unwrap();
+    contract::check_close(open(dir.path()).await).await;
+}
+
+#[tokio::test]
+async fn what_is_held_is_held_after_a_restart_and_for_its_full_ttl() {
+    let dir = TempDir::new().unwrap();
+    let store = open(dir.path()).await;
+    let epoch = store.token_epoch().await.unwrap();
+    let asked = AcquireRequest {
+        ttl: Duration::from_secs(2),
+        metadata: [("team".to_owned(), "a".to_owned())].into(),
+        ..request("held", "first")
+    };
+    let tenure = acquired(store.acquire(asked.clone()).await);
+    sleep(Duration::from_millis(1200)).await;
+
+    let store = reopen(store, dir.path()).await;
+    let restarted = Instant::now();
+    assert_eq!(store.token_epoch().await.unwrap(), epoch);
+    let view = store.inspect(&key("held")).await.unwrap();
+    assert_eq!(view.holders[0].fencing_token, tenure.fencing_token);
+    assert_eq!(view.holders[0].metadata, asked.metadata);
+    assert_between(
+        view.holders[0].held_for.unwrap(),
+        Duration::from_millis(1100),
+        Duration::from_secs(4),
+    );
+    let again = store.acquire(asked).await.unwrap();
+    assert_eq!(again, Acquisition::RequestKnown);
+    until(&store, "held", "the lease ran out", |view| {
+        view.holders.is_empty()
+    })
+    .await;
+    assert_between(
+        restarted.elapsed(),
+        Duration::from_millis(1900),
+        Duration::from_secs(3),
+    );
+}
+
+#[tokio::test]
+async fn a_lease_is_kept_alive_and_released_after_a_restart() {
+    let dir = TempDir::new().unwrap();
+    let store = open(dir.path()).await;
+    let tenure = holds(&store, "kept", "first").await;
+    let store = reopen(store, dir.path()).await;
+    let kept = store.keep_lease_alive(tenure.lease_id).await.unwrap();
+    assert_eq!(kept.unwrap().ttl, tenure.ttl);
+    assert!(release(&store, "kept", &tenure).await);
+    assert!(!release(&store, "kept", &tenure).await);
+}
+
+#[tokio::test]
+async fn tokens_rise_across_restarts_also_of_locks_that_were_free() {
+    let dir = TempDir::new().unwrap();
+    let mut store = open(dir.path()).await;
+    let mut last = None;
+    for _ in 0..4 {
+        let tenure = holds(&store, "tokens", "a").await;
+        assert!(
+            last < Some(tenure.fencing_token),
+            "{last:?} then {tenure:?}"
+        );
+        last = Some(tenure.fencing_token);
+        assert!(release(&store, "tokens", &tenure).await);
+        store = reopen(store, dir.path()).await;
+    }
+}
+
+#[tokio::test]
+async fn what_was_released_or_ended_stays_so_after_a_restart() {
+    let dir = TempDir::new().unwrap();
+    let store = open(dir.path()).await;
+    let asked = request("ended", "a");
+    acquired(store.acquire(asked.clone()).await);
+    assert!(end(&store, "ended", &asked.request_id).await);
+    let store = reopen(store, dir.path()).await;
+    let view = store.inspect(&key("ended")).await.unwrap();
+    assert!(view.holders.is_empty(), "{view:?}");
+    let again = store.acquire(asked).await.unwrap();
+    assert_eq!(again, Acquisition::RequestEnded);
+}
+
+#[tokio::test]
+async fn waiters_are_gone_after_a_restart() {
+    let dir = TempDir::new().unwrap();
+    let store = open(dir.path()).await;
+    let tenure = holds(&store, "queue", "first").await;
+    let waiter = waits(&store, "queue", "second", Duration::from_secs(30)).await;
+    waiter.abort();
+    assert!(waiter.await.is_err());
+    let store = reopen(store, dir.path()).await;
+    let view = store.inspect(&key("queue")).await.unwrap();
+    assert!(view.waiters.is_empty(), "{view:?}");
+    assert!(release(&store, "queue", &tenure).await);
+    holds(&store, "queue", "third").await;
+}
+
+#[tokio::test]
+async fn a_directory_has_one_store_at_a_time() {
+    let dir = TempDir::new().unwrap();
+    let _store = open(dir.path()).await;
+    let Err(second) = EmbeddedStore::open(dir.path()).await else {
+        panic!("two stores on one directory");
+    };
+    let told = format!("{:#}", anyhow::Error::from(second));
+    assert!(told.contains("in use"), "{told}");
+}

@@ -1,0 +1,10 @@
+//! The stores: one contract for all of them, and what each promises beyond it.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a helper that cannot go on fails its test"
+)]
+
+mod contract;
+mod embedded;
+mod memory;
