@@ -1,0 +1,167 @@
+//! The counter's next version, as a function of what is known: no I/O, no clock.
+
+use crate::{
+    allocator::cycle::Job,
+    documents::{CounterDocument, Entry, Fence, GivenUp, Owner, Skip, SkipReason},
+    hostname::{Counter, Prefix},
+};
+
+/// How often an allocation is moved away from a number that somebody else has, before it is given up.
+const MAX_GENERATION: u64 = 64;
+
+/// How a pending entry ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// All of its records are its own.
+    Done,
+    /// Its key was given other numbers before; none of its records was written.
+    Duplicate,
+    /// These numbers have records of somebody else, or of nobody any more.
+    Taken(Vec<(Counter, Option<Owner>)>),
+}
+
+/// What to write.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    /// The counter's next version.
+    pub(crate) counter: CounterDocument,
+    /// Numbers skipped by it.
+    pub(crate) skipped: Vec<SkipReason>,
+    /// Jobs for which no number was left: places in `wanted`.
+    pub(crate) exhausted: Vec<usize>,
+    /// The epoch of the fence that it leaves behind, when it is another.
+    pub(crate) left_epoch: Option<String>,
+}
+
+/// The lock was held by somebody after us: the counter carries a higher token of the same epoch.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Fenced {
+    /// The token in the counter.
+    pub(crate) by: u64,
+}
+
+/// Plans the counter's next version: `counter` with its pending entries replaced by the ones that were
+/// moved (`outcomes` tells how each ended) and by an entry for each of `wanted`.
+///
+/// A number that becomes no hostname is explained in `skipped` by the very write that drops it, and
+/// with the number that replaces it, so that whoever looks for its owner can follow.
+pub(crate) fn plan(
+    prefix: &Prefix,
+    counter: &CounterDocument,
+    outcomes: &[Outcome],
+    wanted: &[&Job],
+    fence: &Fence,
+) -> Result<Plan, Fenced> {
+    let mut left_epoch = None;
+    match &counter.fence {
+        Some(old) if old.epoch != fence.epoch => left_epoch = Some(old.epoch.clone()),
+        Some(old) if old.token > fence.token => return Err(Fenced { by: old.token }),
+        _ => (),
+    }
+    let mut next = Next {
+        prefix,
+        counter: CounterDocument {
+            format: counter.format,
+            value: counter.value,
+            fence: Some(fence.clone()),
+            pending: Vec::new(),
+            skipped: counter.skipped.clone(),
+        },
+        skipped: Vec::new(),
+    };
+    for (entry, outcome) in counter.pending.iter().zip(outcomes) {
+        match outcome {
+            Outcome::Done => (),
+            Outcome::Duplicate => next.drop_duplicate(entry),
+            Outcome::Taken(taken) => next.replace(entry, taken),
+        }
+    }
+    let exhausted = (0..wanted.len())
+        .filter(|&place| !next.allocate(wanted[place], fence))
+        .collect();
+    Ok(Plan {
+        counter: next.counter,
+        skipped: next.skipped,
+        exhausted,
+        left_epoch,
+    })
+}
+
+struct Next<'a> {
+    prefix: &'a Prefix,
+    counter: CounterDocument,
+    skipped: Vec<SkipReason>,
+}
+
+impl Next<'_> {
+    /// The next number, unless its hostname would be too long.
+    fn take(&mut self) -> Option<Counter> {
+        let number = Counter::new(self.counter.value.checked_add(1)?)?;
+        self.prefix.hostname(number)?;
+        self.counter.value = number.get();
+        Some(number)
+    }
+
+    fn skip(&mut self, number: Counter, skip: Skip) {
+        self.skipped.push(skip.why);
+        self.counter.skipped.insert(number.get(), skip);
+    }
+
+    fn drop_duplicate(&mut self, entry: &Entry) {
+        for &number in &entry.numbers {
+            let skip = Skip {
+                why: SkipReason::Duplicate,
+                owner: None,
+                next: None,
+            };
+            self.skip(number, skip);
+        }
+    }
+
+    /// Only the taken numbers are replaced: the others have their records already.
+    fn replace(&mut self, entry: &Entry, taken: &[(Counter, Option<Owner>)]) {
+        let mut moved = entry.clone();
+        moved.generation += 1;
+        if moved.generation > MAX_GENERATION {
+            moved.failed = Some(GivenUp::AlwaysTaken);
+        }
+        moved.numbers.clear();
+        for &number in &entry.numbers {
+            let Some((_, owner)) = taken.iter().find(|(other, _)| *other == number) else {
+                moved.numbers.push(number);
+                continue;
+            };
+            let next = if moved.failed.is_none() { self.take() } else { None };
+            if next.is_none() {
+                moved.failed.get_or_insert(GivenUp::Exhausted);
+            }
+            moved.numbers.extend(next);
+            let skip = Skip {
+                why: SkipReason::Taken,
+                owner: owner.clone(),
+                next,
+            };
+            self.skip(number, skip);
+        }
+        self.counter.pending.push(moved);
+    }
+
+    fn allocate(&mut self, job: &Job, fence: &Fence) -> bool {
+        let before = self.counter.value;
+        let numbers: Option<Vec<_>> = (0..job.count).map(|_| self.take()).collect();
+        let Some(numbers) = numbers else {
+            self.counter.value = before;
+            return false;
+        };
+        self.counter.pending.push(Entry {
+            owner: job.owner.clone(),
+            body_hash: job.body_hash.clone(),
+            numbers,
+            generation: 0,
+            failed: None,
+            lock: fence.clone(),
+            facts: job.facts.clone(),
+        });
+        true
+    }
+}
