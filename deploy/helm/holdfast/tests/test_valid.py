@@ -4,10 +4,9 @@ import json
 import os
 import re
 import subprocess
-import tomllib
 
 import pytest
-from conftest import CHART, CI_VALUES, KUBERNETES, ROOT, helm, read_yaml, template
+from conftest import CHART, CI_VALUES, KUBERNETES, helm, read_yaml, template
 
 SCHEMA = json.loads((CHART / "values.schema.json").read_text())
 VALUES = read_yaml((CHART / "values.yaml").read_text())[0]
@@ -88,11 +87,6 @@ def test_another_chart_can_hold_this_one(tmp_path):
     ran = helm("template", "demo", str(tmp_path), "--kube-version", KUBERNETES[-1], values=values)
     assert ran.returncode == 0, ran.stderr
     assert "name: demo-holdfast-hostname" in ran.stdout
-
-
-def test_the_chart_installs_the_version_that_the_workspace_builds():
-    workspace = tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]["package"]["version"]
-    assert read_yaml((CHART / "Chart.yaml").read_text())[0]["appVersion"] == workspace
 
 
 def test_a_kubernetes_that_is_too_old_is_refused():
