@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use etcd_client::{Client, Error, GetOptions, KvClient, Txn, TxnOpResponse, WatchClient};
+use etcd_client::{Client, Error, GetOptions, GetResponse, KvClient, Txn, TxnOpResponse, WatchClient};
 use tokio::{
     sync::{Notify, watch},
     task::JoinSet,
@@ -86,6 +86,15 @@ impl Etcd {
     /// Runs a transaction that only reads: linearizable, and no entry in etcd's log.
     pub(super) async fn look(&self, txn: Txn) -> Result<Answer, Fault> {
         self.transact(txn, Repeat::Freely).await
+    }
+
+    /// Reads keys, linearizably.
+    pub(super) async fn get(&self, key: &[u8], options: GetOptions) -> Result<GetResponse, Fault> {
+        let response = self.call(Repeat::Freely, |client| {
+            let (mut kv, options) = (roomy(&client), options.clone());
+            async move { kv.get(key, Some(options)).await }
+        });
+        response.await
     }
 
     async fn transact(&self, txn: Txn, repeat: Repeat) -> Result<Answer, Fault> {

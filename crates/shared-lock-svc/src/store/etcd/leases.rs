@@ -118,11 +118,11 @@ impl Core {
         }
     }
 
-    /// What is left of somebody's lease, if etcd says so soon.
-    pub(super) async fn lease_remaining(&self, id: LeaseId) -> Option<Duration> {
-        let (remaining, granted) = self.lease_life(id, GLANCE).await.ok()??;
+    /// What is left of somebody's lease and its whole life, if etcd says so soon.
+    pub(super) async fn lease_glance(&self, id: LeaseId) -> Option<(Duration, Duration)> {
+        let (remaining, ttl) = self.lease_life(id, GLANCE).await.ok()??;
         // A leader that has just been deposed answers nonsense.
-        (remaining <= granted + Duration::from_secs(60)).then_some(remaining)
+        (remaining <= ttl + Duration::from_secs(60)).then_some((remaining, ttl))
     }
 
     /// Restarts the life of anybody's lease; `None` if it is gone.

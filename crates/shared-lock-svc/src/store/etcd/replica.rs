@@ -38,6 +38,7 @@ pub(super) struct Replica {
 pub(super) struct Presence {
     /// Create revision of L.
     pub(super) since: i64,
+    born: Instant,
     /// Leases that waiters may sit on; L is on the first.
     benches: Mutex<Vec<Arc<Bench>>>,
 }
@@ -91,6 +92,10 @@ impl Replica {
 }
 
 impl Presence {
+    pub(super) fn is_younger_than(&self, moment: Instant) -> bool {
+        self.born > moment
+    }
+
     fn seat(&self) -> Option<Seat> {
         let benches = self.benches();
         let bench = benches.iter().find(|bench| bench.taken.load(Ordering::Relaxed) < SEATS_PER_LEASE)?;
@@ -165,7 +170,7 @@ impl Core {
         if answer.succeeded {
             info!(replica.id = %self.replica.id, "this replica is alive in etcd");
             let bench = Arc::new(Bench { lease, taken: AtomicUsize::new(0) });
-            return Ok(Presence { since: answer.revision, benches: Mutex::new(vec![bench]) });
+            return Ok(Presence { since: answer.revision, born: Instant::now(), benches: Mutex::new(vec![bench]) });
         }
         // The key of an earlier life, whose lease was never heard of again.
         self.revoke_lease_later(lease);

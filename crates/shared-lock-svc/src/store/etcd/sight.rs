@@ -115,7 +115,7 @@ impl<'a> Question<'a> {
         });
         let mut next = || gets.next().unwrap_or_default();
         let mut sight = Sight { holder: next().0.map(HolderKey::read), ..Sight::default() };
-        sight.meta = next().0.map(|kv| Ok((kv.mod_revision(), records::decode(kv.value())?))).transpose()?;
+        sight.meta = next().0.map(read_meta).transpose()?;
         let (head, queue_length) = next();
         sight.head = head.map(Waiting::read).transpose()?;
         sight.queue_length = usize::try_from(queue_length).unwrap_or_default();
@@ -149,6 +149,10 @@ impl Waiting {
             waiter: records::decode(kv.value())?,
         })
     }
+}
+
+fn read_meta(kv: &KeyValue) -> Result<(i64, Meta), Fault> {
+    Ok((kv.mod_revision(), records::decode(kv.value())?))
 }
 
 /// All of a queue, the first first.

@@ -4,7 +4,7 @@
 //! compares of a transaction, or by a linearizable read.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -34,7 +34,7 @@ struct Seen {
     holders: HashMap<Segment, HolderKey>,
     /// The requests that hold, with the revision of their M.
     tenants: HashMap<Segment, (i64, RequestId)>,
-    queues: HashMap<Segment, BTreeMap<RequestId, Waiting>>,
+    queues: HashMap<Segment, HashMap<RequestId, Waiting>>,
     listeners: HashMap<Segment, Listeners>,
     /// Locks that were read by themselves: events up to that revision are old news.
     reread: HashMap<Segment, i64>,
@@ -129,14 +129,13 @@ impl View {
     /// Free locks that somebody waits for, with the head of their queue.
     pub(super) fn orphans(&self) -> Vec<Waiting> {
         let seen = self.seen();
-        let free = seen.queues.keys().filter(|segment| !seen.holders.contains_key(segment));
-        free.filter_map(|segment| seen.head(segment).cloned()).collect()
+        seen.queues.keys().filter_map(|segment| seen.orphan(segment).cloned()).collect()
     }
 
     /// All that wait at a replica.
     pub(super) fn waiting_at(&self, replica: &str) -> Vec<Waiting> {
         let seen = self.seen();
-        seen.queues.values().flat_map(BTreeMap::values).filter(|w| w.waiter.replica == replica).cloned().collect()
+        seen.queues.values().flat_map(HashMap::values).filter(|w| w.waiter.replica == replica).cloned().collect()
     }
 
     /// How long the watch has shown no progress; `None` before it ever did.
@@ -146,11 +145,6 @@ impl View {
 
     pub(super) fn is_complete(&self) -> bool {
         self.seen().complete
-    }
-
-    /// Notes that the watch showed progress.
-    pub(super) fn hear(&self) {
-        self.seen().heard = Some(Instant::now());
     }
 
     /// Replaces everything by what was listed.
@@ -189,18 +183,20 @@ impl View {
         seen.wake_absent(&path.segment);
     }
 
-    /// Applies events in their order.
-    pub(super) fn apply(&self, events: &[Event]) {
+    /// Applies events in their order. Returns the heads of the queues of locks that they left free.
+    pub(super) fn apply(&self, events: &[Event]) -> Vec<Waiting> {
         let mut seen = self.seen();
         seen.heard = Some(Instant::now());
+        let mut touched = HashSet::new();
         for event in events {
             let Some(kv) = event.kv() else { continue };
             seen.revision = kv.mod_revision();
-            match event.event_type() {
+            touched.extend(match event.event_type() {
                 EventType::Put => seen.put(kv),
                 EventType::Delete => seen.delete(kv),
-            }
+            });
         }
+        touched.iter().filter_map(|segment| seen.orphan(segment).cloned()).collect()
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
@@ -213,46 +209,56 @@ impl Seen {
         self.queues.get(segment)?.values().min_by_key(|waiting| waiting.place)
     }
 
-    fn put(&mut self, kv: &KeyValue) {
+    /// The head of the queue of a lock that nobody holds.
+    fn orphan(&self, segment: &Segment) -> Option<&Waiting> {
+        if self.holders.contains_key(segment) { None } else { self.head(segment) }
+    }
+
+    /// Takes in a key; the lock if this may have changed who is next.
+    fn put(&mut self, kv: &KeyValue) -> Option<Segment> {
         match Spot::of(kv.key()) {
             Spot::Holder(segment) if self.is_news(&segment, kv) => {
                 self.holders.insert(segment, HolderKey::read(kv));
+                None
             }
             Spot::Meta(segment) if self.is_news(&segment, kv) => {
-                if let Ok(meta) = records::decode::<Meta>(kv.value()) {
-                    self.tenants.insert(segment, (kv.mod_revision(), meta.request));
-                }
+                let meta = records::decode::<Meta>(kv.value()).ok()?;
+                self.tenants.insert(segment, (kv.mod_revision(), meta.request));
+                None
             }
             Spot::Waiter(segment, request) if self.is_news(&segment, kv) => {
                 // An entry of a later version is left to replicas of that version.
-                if let Ok(waiting) = Waiting::read(kv) {
-                    self.queues.entry(segment).or_default().insert(request, waiting);
-                }
+                let waiting = Waiting::read(kv).ok()?;
+                self.queues.entry(segment.clone()).or_default().insert(request, waiting);
+                Some(segment)
             }
-            _ => {}
+            _ => None,
         }
     }
 
-    fn delete(&mut self, kv: &KeyValue) {
+    /// Takes out a key; the lock if this may have changed who is next.
+    fn delete(&mut self, kv: &KeyValue) -> Option<Segment> {
         match Spot::of(kv.key()) {
             Spot::Holder(segment) if self.is_news(&segment, kv) => {
                 self.holders.remove(&segment);
+                Some(segment)
             }
             Spot::Meta(segment) if self.is_news(&segment, kv) => {
                 self.tenants.remove(&segment);
+                None
             }
             Spot::Waiter(segment, request) if self.is_news(&segment, kv) => {
-                if let Some(queue) = self.queues.get_mut(&segment) {
-                    queue.remove(&request);
-                    if queue.is_empty() {
-                        self.queues.remove(&segment);
-                    }
+                let queue = self.queues.get_mut(&segment)?;
+                queue.remove(&request);
+                if queue.is_empty() {
+                    self.queues.remove(&segment);
                 }
                 if let Some(gone) = self.listeners.get(&segment).and_then(|listeners| listeners.of.get(&request)) {
                     gone.notify_one();
                 }
+                Some(segment)
             }
-            _ => {}
+            _ => None,
         }
     }
 

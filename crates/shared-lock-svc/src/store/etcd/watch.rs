@@ -3,12 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use etcd_client::{GetOptions, WatchOptions, WatchStream};
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tracing::{debug, warn};
 
 use super::{
     Core,
-    client::Repeat,
     fault::Fault,
     keys::{HOLDERS, LockPath, METAS, QUEUES, RANGE_END, RANGE_START},
     sight::by_place,
@@ -88,6 +87,7 @@ impl Core {
             Err(_) => return Some(start),
         };
         let mut resume = start;
+        let mut heard = Instant::now();
         let mut ticks = interval(ASK);
         loop {
             tokio::select! {
@@ -97,12 +97,14 @@ impl Core {
                         return None;
                     }
                     Ok(Some(response)) => {
-                        self.view.apply(response.events());
+                        heard = Instant::now();
+                        for head in self.view.apply(response.events()) {
+                            self.consider_promoting(head);
+                        }
                         if let Some(last) = response.events().last().and_then(|event| event.kv()) {
                             // The revision may continue in the next response: a watch that goes on
                             // there sees all of it again, which changes nothing.
                             resume = last.mod_revision();
-                            self.react();
                         }
                     }
                     Ok(None) | Err(_) => {
@@ -111,7 +113,7 @@ impl Core {
                     }
                 },
                 _ = ticks.tick() => {
-                    if self.view.silence().is_some_and(|silence| silence >= DEAD) {
+                    if heard.elapsed() >= DEAD {
                         self.etcd.suspect();
                         return None;
                     }
@@ -150,7 +152,7 @@ impl Core {
             }
             loop {
                 let options = options.clone().with_range(end.as_slice()).with_limit(PAGE);
-                let mut page = self.get(&from, options.with_revision(listing.revision)).await?;
+                let mut page = self.etcd.get(&from, options.with_revision(listing.revision)).await?;
                 if listing.revision == 0 {
                     listing.revision = page.header().map_or(0, |header| header.revision());
                 }
@@ -168,24 +170,15 @@ impl Core {
 
     /// Lists one lock.
     async fn list_one(&self, path: &LockPath) -> Result<Listing, Fault> {
-        let holder = self.get(path.holder().as_bytes(), GetOptions::new().with_keys_only()).await?;
+        let holder = self.etcd.get(path.holder().as_bytes(), GetOptions::new().with_keys_only()).await?;
         let mut listing = Listing {
             revision: holder.header().map_or(0, |header| header.revision()),
             keys: holder.kvs().to_vec(),
         };
         for (key, options) in [(path.meta(), GetOptions::new()), (path.queue(), by_place())] {
-            let mut get = self.get(key.as_bytes(), options.with_revision(listing.revision)).await?;
+            let mut get = self.etcd.get(key.as_bytes(), options.with_revision(listing.revision)).await?;
             listing.keys.append(&mut get.take_kvs());
         }
         Ok(listing)
-    }
-
-    async fn get(&self, key: &[u8], options: GetOptions) -> Result<etcd_client::GetResponse, Fault> {
-        self.etcd
-            .call(Repeat::Freely, |mut client| {
-                let (key, options) = (key.to_vec(), options.clone());
-                async move { client.get(key, Some(options)).await }
-            })
-            .await
     }
 }

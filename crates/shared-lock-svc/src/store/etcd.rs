@@ -1,0 +1,240 @@
+//! Locks on etcd: its leases, its transactions, its watch.
+//!
+//! [`table`] is the protocol, one function a row. A request is a task ([`acquire`], [`wait`]) that
+//! lives at one replica; [`release`] and [`promote`] move a lock on; [`view`] is what [`watch`]
+//! has seen and only ever says when to look. Nothing is decided but by the compares of a
+//! transaction, or by a linearizable read.
+//!
+//! Replicas of tentens-tech/shared-lock on the same etcd are excluded as well: the holder key and
+//! its bytes are theirs. They have no queue, so one of them may take a lock that expired before
+//! the head of the queue does; at a hand-over they cannot.
+
+mod options;
+
+mod keys;
+mod records;
+mod sight;
+mod table;
+
+mod acquire;
+mod inspect;
+mod promote;
+mod release;
+mod requests;
+mod wait;
+
+mod epoch;
+mod leases;
+mod replica;
+mod tombstones;
+mod view;
+mod watch;
+
+mod client;
+mod fault;
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use tokio::{runtime::Handle, sync::OnceCell, time::timeout};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+pub use self::options::{EtcdOptions, EtcdTls};
+use self::{
+    client::Etcd, fault::Fault, keys::LockPath, leases::renewal, promote::Promotions, replica::Replica,
+    requests::Requests, tombstones::Tombstones, view::View,
+};
+use super::{LockStore, Renewal, StoreError};
+use crate::lease::{AcquireRequest, Acquisition, LeaseId, LockKey, LockView, Release};
+
+/// How long [`EtcdStore::close`] waits for requests to leave the queues.
+const CLOSING: Duration = Duration::from_secs(5);
+
+/// A lock store on etcd, for any number of replicas.
+///
+/// All its work runs on the runtime that it was connected on; dropping it ends that work without
+/// a word to etcd, as a crash would, and [`LockStore::close`] takes leave first.
+pub struct EtcdStore {
+    core: Arc<Core>,
+    _running: DropGuard,
+}
+
+struct Core {
+    options: EtcdOptions,
+    etcd: Etcd,
+    replica: Replica,
+    view: View,
+    requests: Requests,
+    promotions: Promotions,
+    tombstones: Tombstones,
+    epoch: OnceCell<String>,
+    tasks: Tasks,
+    /// No request may begin or wait any more.
+    closing: CancellationToken,
+}
+
+/// Tasks on the store's runtime, which end with the store.
+struct Tasks {
+    runtime: Handle,
+    stopped: CancellationToken,
+}
+
+impl Tasks {
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let stopped = self.stopped.clone();
+        self.runtime.spawn(async move { stopped.run_until_cancelled_owned(task).await });
+    }
+}
+
+impl EtcdStore {
+    /// Begins to work with etcd on the present runtime, whether or not etcd is there yet.
+    ///
+    /// # Errors
+    /// The options cannot work: no endpoint, an unreadable certificate, a tombstone TTL too short.
+    pub async fn connect(options: EtcdOptions) -> anyhow::Result<Self> {
+        options.check()?;
+        let stopped = CancellationToken::new();
+        let core = Arc::new(Core {
+            etcd: Etcd::new(options.clone()),
+            options,
+            replica: Replica::new(),
+            view: View::new(),
+            requests: Requests::default(),
+            promotions: Promotions::default(),
+            tombstones: Tombstones::default(),
+            epoch: OnceCell::new(),
+            tasks: Tasks { runtime: Handle::current(), stopped: stopped.clone() },
+            closing: CancellationToken::new(),
+        });
+        core.start();
+        Ok(Self { core, _running: stopped.drop_guard() })
+    }
+
+    /// Runs on the store's own runtime: connections belong to the runtime that made them, and
+    /// callers come from others.
+    async fn run<T, F>(&self, work: impl FnOnce(Arc<Core>) -> F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, Fault>> + Send + 'static,
+    {
+        let work = work(Arc::clone(&self.core));
+        let stopped = self.core.tasks.stopped.clone();
+        let done = self.core.tasks.runtime.spawn(async move { stopped.run_until_cancelled_owned(work).await });
+        match done.await {
+            Ok(Some(done)) => Ok(done?),
+            Ok(None) | Err(_) => Err(Fault::unreachable("the store is closed").into()),
+        }
+    }
+}
+
+impl Core {
+    fn start(self: &Arc<Self>) {
+        let core = Arc::clone(self);
+        self.tasks.spawn(async move { core.etcd.probe().await });
+        let core = Arc::clone(self);
+        self.tasks.spawn(async move {
+            core.closing.run_until_cancelled(core.live()).await;
+        });
+        let core = Arc::clone(self);
+        self.tasks.spawn(async move { core.follow().await });
+        let core = Arc::clone(self);
+        self.tasks.spawn(async move { core.tend().await });
+    }
+
+    fn is_open(&self) -> Result<(), Fault> {
+        if self.closing.is_cancelled() { Err(Fault::unreachable("this replica is closing")) } else { Ok(()) }
+    }
+
+    async fn is_ready(&self) -> Result<(), Fault> {
+        self.is_open()?;
+        self.etcd.get(keys::EPOCH.as_bytes(), etcd_client::GetOptions::new().with_keys_only()).await?;
+        if !self.view.is_complete() {
+            return Err(Fault::unreachable("the locks are not listed yet"));
+        }
+        if !self.replica.is_present() {
+            return Err(Fault::unreachable("this replica has no liveness lease"));
+        }
+        Ok(())
+    }
+
+    async fn keep_alive(&self, key: &LockKey, lease: LeaseId) -> Result<Option<Renewal>, Fault> {
+        let path = LockPath::of(key);
+        // A leader that was stopped may confirm a lease that is gone: the holder key must be there.
+        let limit = self.options.operation_timeout;
+        let (kept, seen) = tokio::join!(self.keep_lease_once(lease, limit), self.look_at(&path));
+        let (kept, seen) = (kept?, seen?);
+        let Some(sent) = kept.filter(|_| seen.holder.is_some_and(|holder| holder.lease == lease)) else {
+            return Ok(None);
+        };
+        match seen.meta {
+            Some((_, meta)) => Ok(Some(renewal(Duration::from_millis(meta.ttl_ms), sent))),
+            None => self.renew(lease).await,
+        }
+    }
+
+    async fn release(self: &Arc<Self>, key: &LockKey, release: &Release) -> Result<bool, Fault> {
+        let path = LockPath::of(key);
+        match release {
+            Release::Request(request) => self.end_request(&path, request).await,
+            Release::Tenure { lease_id, fencing_token } => match i64::try_from(fencing_token.0.get()) {
+                Ok(token) => self.end_tenure(&path, token, Some(*lease_id)).await,
+                // etcd has no such revision, so nobody ever got that token.
+                Err(_) => Ok(false),
+            },
+        }
+    }
+}
+
+#[async_trait]
+impl LockStore for EtcdStore {
+    async fn acquire(&self, request: AcquireRequest) -> Result<Acquisition, StoreError> {
+        self.core.is_open()?;
+        let (caller, fresh) = self.core.requests.enter(request);
+        if let Some(entry) = fresh {
+            self.core.tasks.spawn(acquire::serve(Arc::clone(&self.core), entry));
+        }
+        match self.core.tasks.stopped.run_until_cancelled(caller.outcome()).await {
+            Some(outcome) => Ok(outcome?),
+            None => Err(Fault::unreachable("the store is closed").into()),
+        }
+    }
+
+    async fn keep_lease_alive(&self, lease: LeaseId) -> Result<Option<Renewal>, StoreError> {
+        self.run(|core| async move { core.renew(lease).await }).await
+    }
+
+    async fn keep_alive(&self, key: &LockKey, lease: LeaseId) -> Result<Option<Renewal>, StoreError> {
+        let key = key.clone();
+        self.run(|core| async move { core.keep_alive(&key, lease).await }).await
+    }
+
+    async fn release(&self, key: &LockKey, release: Release) -> Result<bool, StoreError> {
+        let key = key.clone();
+        self.run(|core| async move { core.release(&key, &release).await }).await
+    }
+
+    async fn inspect(&self, key: &LockKey) -> Result<LockView, StoreError> {
+        let path = LockPath::of(key);
+        self.run(|core| async move { core.view_of(&path).await }).await
+    }
+
+    async fn token_epoch(&self) -> Result<String, StoreError> {
+        self.run(|core| async move { core.token_epoch().await }).await
+    }
+
+    async fn ready(&self) -> Result<(), StoreError> {
+        self.run(|core| async move { core.is_ready().await }).await
+    }
+
+    async fn close(&self) {
+        self.core.closing.cancel();
+        let taking_leave = self.run(|core| async move {
+            // What etcd keeps waiting is left to the expiry of its lease.
+            let _ = timeout(CLOSING, core.requests.empty()).await;
+            core.part().await;
+            Ok(())
+        });
+        // It cannot fail, but for a store that is dropped at the same time.
+        let _ = taking_leave.await;
+    }
+}
