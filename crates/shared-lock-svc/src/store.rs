@@ -1,6 +1,7 @@
 //! What a lock store does, whatever it stands on.
 
 pub mod embedded;
+pub mod etcd;
 mod machine;
 pub mod memory;
 
