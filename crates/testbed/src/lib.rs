@@ -23,6 +23,7 @@
 mod binaries;
 mod etcd;
 mod fault_proxy;
+mod http;
 mod log;
 mod openbao;
 mod ports;

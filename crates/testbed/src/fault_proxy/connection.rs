@@ -1,0 +1,164 @@
+//! One client's connection through the proxy.
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    sync::watch,
+};
+
+/// What the proxy does with connections.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) enum Mode {
+    #[default]
+    Pass,
+    Refuse,
+    Silent,
+    Reset,
+}
+
+impl Mode {
+    /// Whether open connections end.
+    pub(super) fn cuts(self) -> bool {
+        matches!(self, Self::Refuse | Self::Reset)
+    }
+}
+
+/// What all connections of a proxy look at.
+#[derive(Default)]
+pub(super) struct Faults {
+    mode: watch::Sender<Mode>,
+    /// The bytes of the request whose answer is to be thrown away; empty for any.
+    doomed: Mutex<Option<Vec<u8>>>,
+    dropped: AtomicUsize,
+}
+
+impl Faults {
+    pub(super) fn behave(&self, mode: Mode) {
+        self.mode.send_replace(mode);
+    }
+
+    pub(super) fn drop_answer_to(&self, request: &[u8]) {
+        *self.doomed.lock().unwrap_or_else(PoisonError::into_inner) = Some(request.to_owned());
+    }
+
+    pub(super) fn answers_dropped(&self) -> usize {
+        self.dropped.load(Ordering::SeqCst)
+    }
+
+    /// Whether `bytes` are the request that was waited for; it is only once.
+    fn dooms(&self, bytes: &[u8]) -> bool {
+        let mut doomed = self.doomed.lock().unwrap_or_else(PoisonError::into_inner);
+        let hit = doomed.as_deref().is_some_and(|text| {
+            text.is_empty() || bytes.windows(text.len()).any(|window| window == text)
+        });
+        if hit {
+            *doomed = None;
+        }
+        hit
+    }
+}
+
+/// Carries bytes both ways until an end closes or the mode cuts.
+pub(super) async fn carry(mut client: TcpStream, upstream: SocketAddr, faults: Arc<Faults>) {
+    let mut mode = faults.mode.subscribe();
+    let end = tokio::select! {
+        end = through(&mut client, upstream, &faults) => end,
+        _ = mode.wait_for(|mode| mode.cuts()) => End::Reset,
+    };
+    if end == End::Reset {
+        // No lingering: the peer gets RST where an orderly close would send FIN.
+        let _ = client.set_zero_linger();
+    }
+}
+
+#[derive(PartialEq, Eq)]
+enum End {
+    Closed,
+    Reset,
+}
+
+async fn through(client: &mut TcpStream, upstream: SocketAddr, faults: &Faults) -> End {
+    let mut mode = faults.mode.subscribe();
+    if *mode.borrow_and_update() == Mode::Silent {
+        let _ = tokio::join!(swallow(client), until_heard(&mut mode));
+        return End::Reset;
+    }
+    match TcpStream::connect(upstream).await {
+        Ok(server) => copy(client, server, faults, mode)
+            .await
+            .unwrap_or(End::Reset),
+        Err(_) => End::Reset,
+    }
+}
+
+/// Until the network is no longer cut.
+async fn until_heard(mode: &mut watch::Receiver<Mode>) {
+    let _ = mode.wait_for(|mode| *mode != Mode::Silent).await;
+}
+
+async fn swallow(client: &mut TcpStream) -> io::Result<()> {
+    let mut bytes = [0; 4096];
+    while client.read(&mut bytes).await? > 0 {}
+    Ok(())
+}
+
+async fn copy(
+    client: &mut TcpStream,
+    mut server: TcpStream,
+    faults: &Faults,
+    mut mode: watch::Receiver<Mode>,
+) -> io::Result<End> {
+    let (mut from_client, mut to_client) = client.split();
+    let (mut from_server, mut to_server) = server.split();
+    let (mut request, mut answer) = (vec![0; 64 * 1024], vec![0; 64 * 1024]);
+    let (mut asking, mut doomed, mut lost_bytes) = (true, false, false);
+    loop {
+        tokio::select! {
+            _ = mode.changed() => {
+                if lost_bytes && *mode.borrow_and_update() == Mode::Pass {
+                    return Ok(End::Reset);
+                }
+            }
+            read = from_client.read(&mut request), if asking => {
+                let bytes = &request[..read?];
+                if *mode.borrow() == Mode::Silent {
+                    lost_bytes = true;
+                    asking = !bytes.is_empty();
+                } else if bytes.is_empty() {
+                    // The client may still wait for its answer.
+                    asking = false;
+                    to_server.shutdown().await?;
+                } else {
+                    doomed |= faults.dooms(bytes);
+                    to_server.write_all(bytes).await?;
+                }
+            }
+            read = from_server.read(&mut answer) => {
+                let bytes = &answer[..read?];
+                if *mode.borrow() == Mode::Silent {
+                    lost_bytes = true;
+                    if bytes.is_empty() {
+                        until_heard(&mut mode).await;
+                        return Ok(End::Reset);
+                    }
+                } else if bytes.is_empty() {
+                    return Ok(End::Closed);
+                } else if doomed {
+                    faults.dropped.fetch_add(1, Ordering::SeqCst);
+                    return Ok(End::Reset);
+                } else {
+                    to_client.write_all(bytes).await?;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! Our own services, started from the shipped binaries.
+
+use std::{
+    path::PathBuf,
+    process::ExitStatus,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::{Launch, Log, Process, Scratch, build, free_port, http};
+
+const READY: Duration = Duration::from_secs(30);
+const DRAINED: Duration = Duration::from_secs(30);
+
+/// A service to be started as a process of its own.
+pub struct Service {
+    name: String,
+    env: Vec<(String, String)>,
+}
+
+impl Service {
+    /// The service whose binary is called `name`.
+    pub fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            env: Vec::new(),
+        }
+    }
+
+    /// Sets an environment variable. Without one for the address and the data directory, it gets a free port on loopback and
+    /// an empty directory of its own.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.env.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// Starts it and waits until `/readyz` says yes.
+    ///
+    /// # Errors
+    /// When it does not compile, ends, or does not get ready; the message ends with its log.
+    pub async fn start(self) -> Result<RunningService> {
+        let service = self.start_listening().await?;
+        service.ready().await?;
+        Ok(service)
+    }
+
+    /// Starts it and waits until it listens, ready or not: for a service whose dependencies are down.
+    ///
+    /// # Errors
+    /// When it does not compile, or ends; the message ends with its log.
+    pub async fn start_listening(self) -> Result<RunningService> {
+        let name = self.name.clone();
+        let binary = tokio::task::spawn_blocking(move || build(&name)).await??;
+        let data = Scratch::new(&self.name)?;
+        let mut env = defaults(&self.name, free_port()?, &data)?;
+        env.retain(|(name, _)| self.env.iter().all(|(set, _)| set != name));
+        env.extend(self.env);
+        let plan = Plan {
+            name: self.name,
+            binary,
+            env,
+        };
+        let process = plan.spawn()?;
+        let url = listening_url(&process).await?;
+        Ok(RunningService {
+            plan,
+            url,
+            process: Mutex::new(Arc::new(process)),
+            _data: data,
+        })
+    }
+}
+
+/// A service that was started; it may have been killed since.
+pub struct RunningService {
+    plan: Plan,
+    url: String,
+    process: Mutex<Arc<Process>>,
+    /// Removed when the service is dropped.
+    _data: Scratch,
+}
+
+impl RunningService {
+    /// Where it listens: `http://127.0.0.1:…`.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The number of its process.
+    pub fn pid(&self) -> u32 {
+        self.process().pid()
+    }
+
+    /// What it printed since it was last started.
+    pub fn logs(&self) -> Log {
+        self.process().log().clone()
+    }
+
+    /// Its process.
+    pub fn process(&self) -> Arc<Process> {
+        Arc::clone(&self.current())
+    }
+
+    /// SIGKILL.
+    ///
+    /// # Errors
+    /// When it cannot be sent.
+    pub fn kill(&self) -> Result<()> {
+        self.process().kill()
+    }
+
+    /// SIGSTOP: it accepts connections and says nothing.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn pause(&self) -> Result<()> {
+        self.process().pause()
+    }
+
+    /// SIGCONT.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn resume(&self) -> Result<()> {
+        self.process().resume()
+    }
+
+    /// SIGTERM, and how it ended.
+    ///
+    /// # Errors
+    /// When it does not end.
+    pub async fn terminate(&self) -> Result<ExitStatus> {
+        self.process().terminate(DRAINED).await
+    }
+
+    /// Kills it if it runs and starts it again: same port, same environment, same data. Waits until it is ready.
+    ///
+    /// # Errors
+    /// When it does not get ready; the message ends with its log.
+    pub async fn restart(&self) -> Result<()> {
+        self.kill()?;
+        let process = Arc::new(self.plan.spawn()?);
+        *self.current() = Arc::clone(&process);
+        let url = listening_url(&process).await?;
+        ensure!(
+            url == self.url,
+            "{} came back at {url} and not at {}",
+            self.plan.name,
+            self.url
+        );
+        self.ready().await
+    }
+
+    /// Waits until `/readyz` says yes.
+    ///
+    /// # Errors
+    /// When it does not; the message ends with the log.
+    pub async fn ready(&self) -> Result<()> {
+        let readyz = format!("{}/readyz", self.url);
+        self.process()
+            .ready(READY, async || {
+                let answer = http::client()?.get(&readyz).send().await?;
+                let status = answer.status();
+                ensure!(
+                    status.is_success(),
+                    "/readyz answers {status}: {}",
+                    answer.text().await?
+                );
+                Ok(())
+            })
+            .await
+    }
+
+    fn current(&self) -> MutexGuard<'_, Arc<Process>> {
+        self.process.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How a service is started, each time.
+struct Plan {
+    name: String,
+    binary: PathBuf,
+    env: Vec<(String, String)>,
+}
+
+impl Plan {
+    fn spawn(&self) -> Result<Process> {
+        let launch = Launch::new(&self.name, &self.binary).args(["serve"]);
+        self.env
+            .iter()
+            .fold(launch, |launch, (name, value)| launch.env(name, value))
+            .spawn()
+    }
+}
+
+/// What a service needs that starts beside others of its kind.
+fn defaults(service: &str, port: u16, data: &Scratch) -> Result<Vec<(String, String)>> {
+    let directory = data
+        .path()
+        .to_str()
+        .context("the checkout's path is not UTF-8")?
+        .to_owned();
+    let (prefix, listen) = match service {
+        "shared-lock-svc" => (
+            "SHARED_LOCK",
+            vec![
+                ("SERVER_ADDRESS", "127.0.0.1".into()),
+                ("SERVER_PORT", port.to_string()),
+            ],
+        ),
+        "hostname-svc" => (
+            "HOSTNAME_SVC",
+            vec![("LISTEN", format!("127.0.0.1:{port}"))],
+        ),
+        "message-hash-svc" => (
+            "MESSAGE_HASH",
+            vec![("LISTEN", format!("127.0.0.1:{port}"))],
+        ),
+        unknown => bail!("{unknown} is none of our services"),
+    };
+    let common = [("DATA_DIR", directory), ("LOG_FORMAT", "json".to_owned())];
+    Ok(listen
+        .into_iter()
+        .chain(common)
+        .map(|(name, value)| (format!("{prefix}_{name}"), value))
+        .collect())
+}
+
+/// The address that the service says it listens on.
+async fn listening_url(process: &Process) -> Result<String> {
+    process
+        .ready(READY, async || {
+            process
+                .log()
+                .find(url_in)
+                .context("it has not said where it listens")
+        })
+        .await
+}
+
+fn url_in(line: &str) -> Option<String> {
+    let (_, after) = line.split_once("listening on http://")?;
+    let end = after
+        .find(|c: char| c == '"' || c.is_whitespace())
+        .unwrap_or(after.len());
+    Some(format!("http://{}", &after[..end]))
+}
