@@ -1,11 +1,307 @@
-//! Gives out numbers.
+//! Gives out numbers: queue → lock → counter → keys → records → answers.
+//!
+//! Requests for one prefix stand in one queue; a task takes the lock of the prefix once for as many of
+//! them as there are, and runs a [`cycle`] for each batch.
 
-#[allow(dead_code)]
 mod cycle;
+mod driver;
+mod error;
 mod plan;
+mod queue;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]
 mod traces;
+mod worker;
 #[cfg(test)]
 mod world;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use tokio::{
+    runtime::Handle,
+    sync::watch,
+    time::{Instant, sleep, timeout_at},
+};
+
+pub use self::error::AllocateError;
+pub(crate) use self::driver::{json, read};
+use self::{
+    cycle::{Answer, Job},
+    driver::Pace,
+    queue::{BatchLimits, Place, Queue, Wait},
+    worker::Worker,
+};
+use crate::{
+    documents::{Facts, GivenUp, KeyHash, Owner, Record},
+    hostname::Prefix,
+    locks::{LockError, PrefixLocks},
+    metrics::Metrics,
+    store::DocumentStore,
+};
+
+/// What an entry weighs in the counter beside what its caller says, in bytes.
+const ENTRY_BYTES: usize = 512;
+/// What a batch may weigh: Vault's storage takes entries of up to 1 MiB.
+const BATCH_BYTES: usize = 384 * 1024;
+/// How long a caller is waited for beyond his time: his answer may be on its way.
+const GRACE: Duration = Duration::from_millis(50);
+
+/// What is asked for.
+#[derive(Debug, Clone, Serialize)]
+pub struct Wish {
+    /// The prefix of the hostname.
+    #[serde(flatten)]
+    pub prefix: Prefix,
+    /// Whom it is for.
+    pub requested_by: Option<String>,
+    /// What it is for.
+    pub reason: Option<String>,
+    /// Labels of the caller.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// How the numbers are given out.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// How long a lock is kept while others may want it.
+    pub max_hold: Duration,
+    /// Time of a cycle, as of a caller.
+    pub budget: Duration,
+    /// Requests in one batch.
+    pub max_batch: usize,
+    /// Requests that may wait for one prefix, and for all of them together.
+    pub max_queue: usize,
+    /// Requests that may wait in the whole process.
+    pub max_waiting: usize,
+    /// Calls to the store at a time, for one prefix.
+    pub parallel: usize,
+    /// How long the store may be silent.
+    pub store_silence: Duration,
+    /// How long a prefix is left alone before what is pending is cleared away.
+    pub idle: Duration,
+}
+
+/// How an allocation ended.
+#[derive(Debug)]
+pub enum Allocation {
+    /// These are the caller's, in the order of his numbers.
+    Named(Vec<Record>),
+    /// The idempotency key was used with another body.
+    KeyReused,
+    /// There will be no name.
+    GivenUp(GivenUp),
+}
+
+/// The queues of all prefixes.
+pub struct Allocator {
+    shared: Arc<Shared>,
+    runtime: Handle,
+}
+
+/// What the tasks of all prefixes share.
+struct Shared {
+    store: Arc<dyn DocumentStore>,
+    locks: PrefixLocks,
+    metrics: Metrics,
+    instance: String,
+    limits: SharedLimits,
+    queues: Mutex<HashMap<Prefix, Arc<Queue>>>,
+    closing: watch::Sender<bool>,
+}
+
+struct SharedLimits {
+    max_hold: Duration,
+    budget: Duration,
+    batch: BatchLimits,
+    max_queue: usize,
+    max_waiting: usize,
+    pace: Pace,
+    idle: Duration,
+}
+
+impl Allocator {
+    /// An allocator whose tasks run on the current runtime.
+    ///
+    /// # Panics
+    /// Outside a Tokio runtime.
+    pub fn new(
+        store: Arc<dyn DocumentStore>,
+        locks: PrefixLocks,
+        metrics: Metrics,
+        instance: String,
+        limits: Limits,
+    ) -> Self {
+        let limits = SharedLimits {
+            max_hold: limits.max_hold,
+            budget: limits.budget,
+            batch: BatchLimits {
+                requests: limits.max_batch,
+                bytes: BATCH_BYTES,
+            },
+            max_queue: limits.max_queue,
+            max_waiting: limits.max_waiting,
+            pace: Pace {
+                parallel: limits.parallel,
+                silence: limits.store_silence,
+            },
+            idle: limits.idle,
+        };
+        Self {
+            shared: Arc::new(Shared {
+                store,
+                locks,
+                metrics,
+                instance,
+                limits,
+                queues: Mutex::default(),
+                closing: watch::Sender::new(false),
+            }),
+            runtime: Handle::current(),
+        }
+    }
+
+    /// Gives `wish` a number, by `deadline`. With a key the same wish is given the same number for ever.
+    ///
+    /// # Errors
+    /// Nobody was given a number, or the answer did not come in time; see [`AllocateError`].
+    pub async fn allocate(
+        &self,
+        wish: Wish,
+        key: Option<KeyHash>,
+        request_id: &str,
+        deadline: Instant,
+    ) -> Result<Allocation, AllocateError> {
+        let prefix = wish.prefix.clone();
+        let (job, bytes) = self.job(wish, key, request_id)?;
+        let wait = self.enqueue(prefix, job, bytes, deadline)?;
+        match timeout_at(deadline + GRACE, wait.answer).await {
+            Ok(Ok(Ok(Answer::Named(records)))) => Ok(Allocation::Named(records)),
+            Ok(Ok(Ok(Answer::KeyReused))) => Ok(Allocation::KeyReused),
+            Ok(Ok(Ok(Answer::GivenUp(why)))) => Ok(Allocation::GivenUp(why)),
+            Ok(Ok(Ok(Answer::Deleted))) => Err(AllocateError::Deleted("document of the idempotency key")),
+            Ok(Ok(Err(error))) => Err(error),
+            Err(_) if wait.begun.load(Ordering::Relaxed) => Err(AllocateError::Timeout),
+            // Whoever is told nothing has left the queue because his time was over.
+            _ => Err(LockError::Timeout.into()),
+        }
+    }
+
+    /// Settles and clears what is pending at `prefix`, whoever left it.
+    pub(crate) async fn sweep(&self, prefix: Prefix) {
+        let shared = Arc::clone(&self.shared);
+        Worker::new(shared, prefix, Arc::default()).sweep().await;
+    }
+
+    /// Ends the tasks: they clear away what is pending and give their locks back.
+    pub async fn close(&self, within: Duration) {
+        self.shared.closing.send_replace(true);
+        let deadline = Instant::now() + within;
+        while !self.shared.queues().is_empty() && Instant::now() < deadline {
+            sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    fn job(&self, wish: Wish, key: Option<KeyHash>, request_id: &str) -> Result<(Job, usize), AllocateError> {
+        let body = serde_json::to_vec(&wish).map_err(|_| AllocateError::Internal)?;
+        let job = Job {
+            id: 0,
+            owner: key.map_or_else(|| Owner::Request(request_id.to_owned()), Owner::Key),
+            body_hash: hex::encode(Sha256::digest(&body)),
+            count: 1,
+            facts: Facts {
+                request_id: request_id.to_owned(),
+                created_at: now(),
+                instance: self.shared.instance.clone(),
+                requested_by: wish.requested_by,
+                reason: wish.reason,
+                labels: wish.labels,
+            },
+        };
+        Ok((job, body.len() + ENTRY_BYTES))
+    }
+
+    /// Queues a job, and starts the task of its prefix when there is none.
+    fn enqueue(&self, prefix: Prefix, job: Job, bytes: usize, deadline: Instant) -> Result<Wait, AllocateError> {
+        let waiting = &self.shared.metrics.queue_depth;
+        if usize::try_from(waiting.get()).unwrap_or(0) >= self.shared.limits.max_waiting {
+            return Err(AllocateError::QueueFull);
+        }
+        let place = Place::taken(waiting);
+        let limit = self.shared.limits.max_queue;
+        let mut queues = self.shared.queues();
+        if let Some(queue) = queues.get(&prefix) {
+            return queue.push(job, bytes, deadline, place, limit);
+        }
+        let queue = Arc::<Queue>::default();
+        let wait = queue.push(job, bytes, deadline, place, limit)?;
+        queues.insert(prefix.clone(), Arc::clone(&queue));
+        drop(queues);
+        let running = Running {
+            shared: Arc::clone(&self.shared),
+            prefix: prefix.clone(),
+            queue: Arc::clone(&queue),
+        };
+        let worker = Worker::new(Arc::clone(&self.shared), prefix, queue);
+        self.runtime.spawn(async move {
+            let _running = running;
+            worker.run().await;
+        });
+        Ok(wait)
+    }
+}
+
+/// Milliseconds are as much as a record is read for.
+fn now() -> Timestamp {
+    let now = Timestamp::now();
+    Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
+}
+
+impl Shared {
+    fn queues(&self) -> MutexGuard<'_, HashMap<Prefix, Arc<Queue>>> {
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets the task of a prefix end, unless somebody has come.
+    fn retire(&self, prefix: &Prefix, queue: &Queue) -> bool {
+        let mut queues = self.queues();
+        let idle = queue.last_deadline().is_none();
+        if idle {
+            queues.remove(prefix);
+        }
+        idle
+    }
+
+    fn closing(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut closing = self.closing.subscribe();
+        async move {
+            let _ = closing.wait_for(|closing| *closing).await;
+        }
+    }
+}
+
+/// A task of a prefix that runs; should it panic, its queue must not be left without one.
+struct Running {
+    shared: Arc<Shared>,
+    prefix: Prefix,
+    queue: Arc<Queue>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let mut queues = self.shared.queues();
+        let ours = |queue: &Arc<Queue>| Arc::ptr_eq(queue, &self.queue);
+        if queues.get(&self.prefix).is_some_and(ours) {
+            queues.remove(&self.prefix);
+            drop(queues);
+            self.queue.fail_all(&AllocateError::Internal);
+        }
+    }
+}

@@ -2,5 +2,7 @@
 
 pub mod hostname;
 pub mod documents;
+pub mod locks;
+pub mod metrics;
+pub mod allocator;
 pub mod store;
-mod allocator;

@@ -159,7 +159,8 @@ struct JobState {
     answered: bool,
     verdict: Option<Verdict>,
     look: Look,
-    /// Without a key: numbers that a write of the counter gave it, or may have given it.
+    /// Without a key: the first numbers that a write of the counter gave it, or may have given it. The
+    /// ones that replaced them are found from there.
     had: Vec<Counter>,
 }
 
@@ -518,9 +519,12 @@ impl Cycle {
     }
 
     /// Remembers the numbers that callers without a key were given by `counter`, or may have been.
+    ///
+    /// What is remembered already stays: if this write was accepted, its numbers are found by following
+    /// `skipped` from there, and if it was not, they may be somebody else's.
     fn remember(&mut self, counter: &CounterDocument) {
         for job in &mut self.jobs {
-            if job.answered || job.job.owner.key().is_some() {
+            if job.answered || job.job.owner.key().is_some() || !job.had.is_empty() {
                 continue;
             }
             let given = counter.pending.iter().find(|entry| entry.owner == job.job.owner);

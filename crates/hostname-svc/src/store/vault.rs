@@ -1,1 +1,112 @@
-//! x
+//! Documents in a KV v2 engine of Vault.
+
+use anyhow::{Error, anyhow};
+use async_trait::async_trait;
+use serde_json::Value;
+use vault_kv::{Health, VaultError, VaultKv};
+
+use super::{Child, DocumentPath, DocumentStore, Read, StoreError, Write};
+
+/// A store below one path of a KV v2 mount.
+pub struct VaultStore {
+    vault: VaultKv,
+    base: String,
+}
+
+impl VaultStore {
+    /// The store below `base`.
+    pub fn new(vault: VaultKv, base: &str) -> Self {
+        Self {
+            vault,
+            base: base.trim_matches('/').to_owned(),
+        }
+    }
+
+    /// Whether the mount deletes documents by their age: a counter would be gone one day.
+    ///
+    /// # Errors
+    /// Vault does not tell.
+    pub async fn deletes_by_age(&self) -> Result<bool, StoreError> {
+        let config = self.vault.mount_config().await?;
+        Ok(config.deletes_by_age())
+    }
+
+    fn path(&self, path: &DocumentPath) -> String {
+        match self.base.as_str() {
+            "" => path.to_string(),
+            base => format!("{base}/{path}"),
+        }
+    }
+
+    /// A policy that lets documents be created but not changed answers 403 where there is one.
+    async fn exists(&self, path: &str) -> bool {
+        matches!(
+            self.vault.read::<Value>(path).await,
+            Ok(vault_kv::Read::Present(_) | vault_kv::Read::Deleted { .. })
+        )
+    }
+}
+
+#[async_trait]
+impl DocumentStore for VaultStore {
+    async fn read(&self, path: &DocumentPath) -> Result<Read<Value>, StoreError> {
+        Ok(match self.vault.read::<Value>(&self.path(path)).await? {
+            vault_kv::Read::Absent => Read::Absent,
+            vault_kv::Read::Deleted { version } => Read::Deleted {
+                version: version.into(),
+            },
+            vault_kv::Read::Present(secret) => Read::Present {
+                version: secret.version.into(),
+                data: secret.data,
+            },
+        })
+    }
+
+    async fn write(&self, path: &DocumentPath, cas: u64, data: &Value) -> Result<Write, StoreError> {
+        let path = self.path(path);
+        let version = u32::try_from(cas)
+            .map_err(|_| StoreError::Refused(anyhow!("{path} was written {cas} times, more than Vault can count")))?;
+        match self.vault.write(&path, version, data).await {
+            Ok(vault_kv::Write::Written { .. }) => Ok(Write::Written),
+            Ok(vault_kv::Write::Mismatch) => Ok(Write::Mismatch),
+            Err(VaultError::Forbidden(_)) if cas == 0 && self.exists(&path).await => Ok(Write::Mismatch),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn list(&self, folder: &DocumentPath) -> Result<Vec<Child>, StoreError> {
+        let names = self.vault.list(&self.path(folder)).await?;
+        let mut children: Vec<_> = names
+            .into_iter()
+            .map(|name| match name.strip_suffix('/') {
+                Some(folder) => Child::Folder(folder.to_owned()),
+                None => Child::Document(name),
+            })
+            .collect();
+        children.sort();
+        Ok(children)
+    }
+
+    async fn ready(&self) -> Result<(), StoreError> {
+        match self.vault.health().await? {
+            Health::Sealed => Err(StoreError::Sealed),
+            health if health.is_usable() => Ok(()),
+            health => Err(StoreError::Unavailable(anyhow!("Vault says {health:?}"))),
+        }
+    }
+}
+
+impl From<VaultError> for StoreError {
+    fn from(error: VaultError) -> Self {
+        match &error {
+            VaultError::Sealed => Self::Sealed,
+            VaultError::RateLimited { .. } => Self::Busy,
+            VaultError::Unknown { .. } => Self::Unknown(Error::new(error)),
+            VaultError::Unavailable(_) | VaultError::MissingMount(_) => Self::Unavailable(Error::new(error)),
+            VaultError::Forbidden(_)
+            | VaultError::BadRequest(_)
+            | VaultError::InvalidPath { .. }
+            | VaultError::Data(_) => Self::Refused(Error::new(error)),
+        }
+    }
+}

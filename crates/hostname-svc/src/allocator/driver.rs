@@ -1,0 +1,143 @@
+//! Makes the calls of a cycle, several at a time.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::{
+    cycle::{Answer, Call, Cycle, End, Reply, Request},
+    error::AllocateError,
+};
+use crate::{
+    documents::layout,
+    hostname::Prefix,
+    store::{DocumentPath, DocumentStore, Read, StoreError, Write},
+};
+
+/// First and longest pause before a call is made again.
+const PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_millis(80);
+
+/// How a cycle is driven.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pace {
+    /// Calls under way at a time.
+    pub(crate) parallel: usize,
+    /// How long the store may be without one answer that can be relied on.
+    pub(crate) silence: Duration,
+}
+
+/// Drives a cycle to its end, and hands its answers on as they come.
+///
+/// Giving up leaves nothing to be undone: what is pending will be settled by the next cycle.
+pub(crate) async fn drive(
+    cycle: &mut Cycle,
+    store: &Arc<dyn DocumentStore>,
+    prefix: &Prefix,
+    pace: Pace,
+    deadline: Instant,
+    mut told: impl FnMut(u64, Answer),
+) -> Result<End, AllocateError> {
+    let mut under_way = FuturesUnordered::new();
+    let mut heard = Instant::now();
+    loop {
+        while under_way.len() < pace.parallel
+            && let Some(call) = cycle.next_call()
+        {
+            under_way.push(perform(store, prefix, call));
+        }
+        for (id, answer) in cycle.take_answers() {
+            told(id, answer);
+        }
+        if let Some(end) = cycle.end() {
+            return Ok(end.clone());
+        }
+        let silent_at = heard + pace.silence;
+        let Ok(next) = timeout_at(deadline.min(silent_at), under_way.next()).await else {
+            return Err(match silent_at < deadline {
+                true => StoreError::Unavailable(anyhow::anyhow!("no answer within {:?}", pace.silence)).into(),
+                false => AllocateError::Timeout,
+            });
+        };
+        let Some((id, reply)) = next else {
+            return Err(AllocateError::Internal);
+        };
+        let reply = reply?;
+        if !matches!(reply, Reply::Unknown) {
+            heard = Instant::now();
+        }
+        cycle.reply(id, reply);
+    }
+}
+
+async fn perform(
+    store: &Arc<dyn DocumentStore>,
+    prefix: &Prefix,
+    call: Call,
+) -> (u64, Result<Reply, AllocateError>) {
+    if call.attempt > 0 {
+        sleep(pause(call.attempt)).await;
+    }
+    let reply = match &call.request {
+        Request::ReadCounter => read(store, &layout::counter(prefix)).await.map(Reply::Counter),
+        Request::ReadIdem(key) => read(store, &layout::idem(key)).await.map(Reply::Idem),
+        Request::ReadRecord(hostname) => read(store, &layout::record(hostname)).await.map(Reply::Record),
+        Request::WriteCounter { cas, counter } => write(store, &layout::counter(prefix), *cas, &**counter).await,
+        Request::WriteIdem { key, cas, idem } => write(store, &layout::idem(key), *cas, &**idem).await,
+        Request::WriteRecord(record) => write(store, &layout::record(&record.hostname), 0, &**record).await,
+    };
+    (call.id, unknown_as_reply(reply))
+}
+
+/// A call without a usable answer is made again, the same; so is one that the store is too busy for.
+fn unknown_as_reply(reply: Result<Reply, AllocateError>) -> Result<Reply, AllocateError> {
+    match reply {
+        Err(AllocateError::Store(error)) if matches!(*error, StoreError::Unknown(_) | StoreError::Busy) => {
+            tracing::debug!("a call to the store is made again: {error}");
+            Ok(Reply::Unknown)
+        }
+        reply => reply,
+    }
+}
+
+/// Between half and all of a time that doubles: replicas that met once should not meet again.
+fn pause(attempt: u32) -> Duration {
+    let longest = (PAUSE * 2_u32.pow(attempt.min(4) - 1)).min(LONGEST_PAUSE);
+    longest.mul_f64(rand::random_range(0.5..1.0))
+}
+
+/// Reads a document of a known form.
+pub(crate) async fn read<T: DeserializeOwned>(
+    store: &Arc<dyn DocumentStore>,
+    path: &DocumentPath,
+) -> Result<Read<T>, AllocateError> {
+    Ok(match store.read(path).await? {
+        Read::Absent => Read::Absent,
+        Read::Deleted { version } => Read::Deleted { version },
+        Read::Present { version, data } => {
+            let data = serde_json::from_value(data)
+                .map_err(|error| AllocateError::Unreadable(format!("{path}: {error}")))?;
+            Read::Present { version, data }
+        }
+    })
+}
+
+async fn write<T: Serialize>(
+    store: &Arc<dyn DocumentStore>,
+    path: &DocumentPath,
+    cas: u64,
+    document: &T,
+) -> Result<Reply, AllocateError> {
+    Ok(match store.write(path, cas, &json(path, document)?).await? {
+        Write::Written => Reply::Written,
+        Write::Mismatch => Reply::Mismatch,
+    })
+}
+
+/// The JSON of a document.
+pub(crate) fn json<T: Serialize>(path: &DocumentPath, document: &T) -> Result<Value, AllocateError> {
+    serde_json::to_value(document).map_err(|error| AllocateError::Unreadable(format!("{path}: {error}")))
+}

@@ -1,0 +1,45 @@
+//! Why an allocation did not come about.
+
+use std::sync::Arc;
+
+use crate::{locks::LockError, store::StoreError};
+
+/// Why nobody was given a number. Whoever has an idempotency key may ask again with it.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum AllocateError {
+    /// The queue is full.
+    #[error("too many requests wait for a number of this prefix")]
+    QueueFull,
+    /// The lock was not to be had.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// Twice in a row the counter knew a later holder of the lock than we were.
+    #[error("the lock service gave fencing token {token}, but the counter was written under {by}")]
+    Fenced {
+        /// Our token.
+        token: u64,
+        /// The one in the counter.
+        by: u64,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] Arc<StoreError>),
+    /// Time ran out in the middle. A number may have been taken; it will be explained.
+    #[error("the allocation was not finished in time")]
+    Timeout,
+    /// A stored document was deleted by hand.
+    #[error("the {0} was deleted by hand")]
+    Deleted(&'static str),
+    /// A stored document is none that we can read.
+    #[error("a stored document cannot be read: {0}")]
+    Unreadable(String),
+    /// The task that allocates ended: a defect.
+    #[error("the allocation failed inside")]
+    Internal,
+}
+
+impl From<StoreError> for AllocateError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(Arc::new(error))
+    }
+}

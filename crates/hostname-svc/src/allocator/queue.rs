@@ -1,0 +1,185 @@
+//! Who waits for a number of one prefix.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use prometheus::IntGauge;
+use tokio::{
+    sync::{Notify, oneshot},
+    time::Instant,
+};
+
+use super::{
+    cycle::{Answer, Job},
+    error::AllocateError,
+};
+
+/// How large a batch may get.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BatchLimits {
+    /// Requests.
+    pub(crate) requests: usize,
+    /// Bytes of what they say, since all of it stands in the counter for a moment.
+    pub(crate) bytes: usize,
+}
+
+/// What somebody who waits is told.
+pub(crate) type Outcome = Result<Answer, AllocateError>;
+
+/// Requests for numbers of one prefix, the oldest first.
+#[derive(Default)]
+pub(crate) struct Queue {
+    tickets: Mutex<VecDeque<Ticket>>,
+    arrival: Notify,
+}
+
+/// One job and all who wait for it: requests with the same idempotency key share it.
+pub(crate) struct Ticket {
+    pub(crate) job: Job,
+    bytes: usize,
+    waiters: Vec<Waiter>,
+}
+
+struct Waiter {
+    answer: oneshot::Sender<Outcome>,
+    deadline: Instant,
+    begun: std::sync::Arc<AtomicBool>,
+    _place: Place,
+}
+
+/// A place in the queues of this process.
+pub(crate) struct Place(IntGauge);
+
+impl Place {
+    pub(crate) fn taken(gauge: &IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// The other end of a [`Waiter`].
+pub(crate) struct Wait {
+    pub(crate) answer: oneshot::Receiver<Outcome>,
+    /// Whether a cycle has begun with the request.
+    pub(crate) begun: std::sync::Arc<AtomicBool>,
+}
+
+impl Queue {
+    /// Queues a job of so many bytes, at most `limit` of them.
+    pub(crate) fn push(
+        &self,
+        job: Job,
+        bytes: usize,
+        deadline: Instant,
+        place: Place,
+        limit: usize,
+    ) -> Result<Wait, AllocateError> {
+        let (sender, answer) = oneshot::channel();
+        let begun = std::sync::Arc::new(AtomicBool::new(false));
+        let waiter = Waiter {
+            answer: sender,
+            deadline,
+            begun: std::sync::Arc::clone(&begun),
+            _place: place,
+        };
+        let mut tickets = self.lock();
+        let waiting = tickets.len();
+        match tickets.iter_mut().find(|ticket| ticket.job.owner == job.owner) {
+            Some(ticket) if ticket.job.body_hash == job.body_hash => ticket.waiters.push(waiter),
+            Some(_) => {
+                // The receiver is in our hands.
+                let _ = waiter.answer.send(Ok(Answer::KeyReused));
+            }
+            None if waiting >= limit => return Err(AllocateError::QueueFull),
+            None => tickets.push_back(Ticket {
+                job,
+                bytes,
+                waiters: vec![waiter],
+            }),
+        }
+        drop(tickets);
+        self.arrival.notify_one();
+        Ok(Wait { answer, begun })
+    }
+
+    /// Resolves when something was queued since the last time.
+    pub(crate) async fn arrival(&self) {
+        self.arrival.notified().await;
+    }
+
+    /// Takes the oldest requests that somebody still waits for.
+    pub(crate) fn take_batch(&self, limits: BatchLimits) -> Vec<Ticket> {
+        let mut tickets = self.lock();
+        let mut batch = Vec::new();
+        let mut bytes = 0;
+        while batch.len() < limits.requests
+            && let Some(mut ticket) = tickets.pop_front()
+        {
+            if !ticket.is_wanted() {
+                continue;
+            }
+            if !batch.is_empty() && bytes + ticket.bytes > limits.bytes {
+                tickets.push_front(ticket);
+                break;
+            }
+            bytes += ticket.bytes;
+            ticket.begin();
+            batch.push(ticket);
+        }
+        batch
+    }
+
+    /// Until when somebody waits; `None` when nobody does.
+    pub(crate) fn last_deadline(&self) -> Option<Instant> {
+        let mut tickets = self.lock();
+        tickets.retain_mut(Ticket::is_wanted);
+        let waiters = tickets.iter().flat_map(|ticket| &ticket.waiters);
+        waiters.map(|waiter| waiter.deadline).max()
+    }
+
+    /// Tells all who wait that it came to nothing.
+    pub(crate) fn fail_all(&self, error: &AllocateError) {
+        let tickets = std::mem::take(&mut *self.lock());
+        for ticket in tickets {
+            ticket.answer(&Err(error.clone()));
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Ticket>> {
+        self.tickets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Ticket {
+    /// Tells all who wait for the job.
+    pub(crate) fn answer(self, outcome: &Outcome) {
+        for waiter in self.waiters {
+            // Whoever has left is not told.
+            let _ = waiter.answer.send(outcome.clone());
+        }
+    }
+
+    /// Forgets who has left; whether anybody is still there.
+    fn is_wanted(&mut self) -> bool {
+        let now = Instant::now();
+        self.waiters.retain(|waiter| waiter.deadline > now && !waiter.answer.is_closed());
+        !self.waiters.is_empty()
+    }
+
+    fn begin(&mut self) {
+        for waiter in &self.waiters {
+            waiter.begun.store(true, Ordering::Relaxed);
+        }
+    }
+}

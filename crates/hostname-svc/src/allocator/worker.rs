@@ -1,0 +1,214 @@
+//! What allocates the numbers of one prefix: one lock serves the whole queue.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::time::{Instant, sleep};
+
+use super::{
+    Shared,
+    cycle::{Answer, Cycle, End, Job, SettledCounter, Tally},
+    driver::drive,
+    error::AllocateError,
+    queue::{Queue, Ticket},
+};
+use crate::{
+    hostname::Prefix,
+    locks::{LockError, PrefixLock},
+};
+
+/// How many pending entries the next holder of the lock may be left with. Each costs him two reads, and
+/// clearing them away costs us one write.
+const LEFT_BEHIND: usize = 8;
+
+/// The task of a prefix.
+pub(crate) struct Worker {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) prefix: Prefix,
+    pub(crate) queue: Arc<Queue>,
+    /// What the last cycle ended with.
+    known: Option<SettledCounter>,
+}
+
+impl Worker {
+    pub(crate) fn new(shared: Arc<Shared>, prefix: Prefix, queue: Arc<Queue>) -> Self {
+        Self {
+            shared,
+            prefix,
+            queue,
+            known: None,
+        }
+    }
+
+    /// Allocates until nobody has asked for a while and nothing is left pending.
+    pub(crate) async fn run(mut self) {
+        loop {
+            while let Some(deadline) = self.queue.last_deadline() {
+                self.hold(deadline).await;
+            }
+            let closing = self.shared.closing();
+            tokio::select! {
+                () = self.queue.arrival() => continue,
+                () = sleep(self.shared.limits.idle) => (),
+                () = closing => (),
+            }
+            if self.pending() > 0 {
+                self.sweep().await;
+            }
+            if self.shared.retire(&self.prefix, &self.queue) {
+                return;
+            }
+        }
+    }
+
+    /// Takes the lock and allocates for whoever is in the queue, until it is empty or others should
+    /// have their turn.
+    async fn hold(&mut self, deadline: Instant) {
+        let lock = match self.lock(deadline).await {
+            Ok(lock) => lock,
+            // Those whose time was over have left; the others have more of it.
+            Err(LockError::Timeout) => return,
+            Err(error) => return self.queue.fail_all(&error.into()),
+        };
+        let since = Instant::now();
+        let mut lock = Some(lock);
+        while let Some(held) = lock.take() {
+            let batch = self.queue.take_batch(self.shared.limits.batch);
+            if batch.is_empty() {
+                lock = Some(held);
+                break;
+            }
+            lock = self.allocate(held, batch).await;
+            let valid = lock.as_ref().is_some_and(PrefixLock::is_valid);
+            if since.elapsed() >= self.shared.limits.max_hold || !valid {
+                break;
+            }
+        }
+        if let Some(lock) = lock {
+            self.clear_away(&lock).await;
+            lock.release().await;
+        }
+        self.shared.metrics.lock_hold.observe(since.elapsed().as_secs_f64());
+    }
+
+    async fn lock(&self, deadline: Instant) -> Result<PrefixLock, LockError> {
+        let timer = self.shared.metrics.lock_wait.start_timer();
+        let lock = self.shared.locks.acquire(&self.prefix, deadline).await;
+        timer.observe_duration();
+        lock
+    }
+
+    /// Runs a cycle for a batch, and gives back the lock it ended under.
+    async fn allocate(&mut self, lock: PrefixLock, batch: Vec<Ticket>) -> Option<PrefixLock> {
+        self.shared.metrics.batch_size.observe(batch.len() as f64);
+        let mut open: HashMap<u64, Ticket> = (0..).zip(batch).collect();
+        let jobs = open.iter().map(|(id, ticket)| Job {
+            id: *id,
+            ..ticket.job.clone()
+        });
+        let mut jobs: Vec<_> = jobs.collect();
+        jobs.sort_by_key(|job| job.id);
+        let known = self.known.take();
+        let mut cycle = Cycle::new(self.prefix.clone(), lock.fence(), jobs, known, false);
+        let mut told = |id, answer: Answer| {
+            if let Some(ticket) = open.remove(&id) {
+                ticket.answer(&Ok(answer));
+            }
+        };
+        let (lock, failed) = self.cycle(&mut cycle, lock, &mut told).await;
+        if let Some(error) = failed {
+            for ticket in open.into_values() {
+                ticket.answer(&Err(error.clone()));
+            }
+            if !matches!(error, AllocateError::Timeout) {
+                self.queue.fail_all(&error);
+            }
+        }
+        lock
+    }
+
+    /// Drives a cycle; once more under a new lock, should the counter know a later holder than us.
+    async fn cycle(
+        &mut self,
+        cycle: &mut Cycle,
+        mut lock: PrefixLock,
+        told: &mut impl FnMut(u64, Answer),
+    ) -> (Option<PrefixLock>, Option<AllocateError>) {
+        let deadline = Instant::now() + self.shared.limits.budget;
+        for retry in [false, true] {
+            let end = drive(cycle, &self.shared.store, &self.prefix, self.shared.limits.pace, deadline, &mut *told).await;
+            self.count(cycle.take_tally());
+            match end {
+                Ok(End::Settled(known)) => {
+                    self.known = Some(*known);
+                    return (Some(lock), None);
+                }
+                Ok(End::CounterDeleted) => return (Some(lock), Some(AllocateError::Deleted("counter of the prefix"))),
+                Ok(End::Fenced { by }) => {
+                    let token = lock.fence().token;
+                    tracing::warn!(lock.token = token, counter.token = by, "the lock of {} is not ours any more", self.prefix);
+                    lock.release().await;
+                    if retry {
+                        return (None, Some(AllocateError::Fenced { token, by }));
+                    }
+                    match self.lock(deadline).await {
+                        Ok(next) => lock = next,
+                        Err(error) => return (None, Some(error.into())),
+                    }
+                    cycle.resume(lock.fence());
+                }
+                Err(error) => return (Some(lock), Some(error)),
+            }
+        }
+        (Some(lock), Some(AllocateError::Internal))
+    }
+
+    fn count(&self, tally: Tally) {
+        let metrics = &self.shared.metrics;
+        metrics.counter_conflicts.inc_by(tally.conflicts);
+        metrics.recovered_entries.inc_by(tally.recovered);
+        for why in tally.skipped {
+            metrics.skipped_numbers.with_label_values(&[why.as_str()]).inc();
+        }
+        for epoch in tally.left_epochs {
+            metrics.epoch_changes.inc();
+            tracing::warn!("the counter of {} leaves token epoch {epoch}", self.prefix);
+        }
+    }
+
+    fn pending(&self) -> usize {
+        self.known.as_ref().map_or(0, |known| known.counter.pending.len())
+    }
+
+    /// Spares the next holder of the lock a long look at what is settled.
+    async fn clear_away(&mut self, lock: &PrefixLock) {
+        if self.pending() > LEFT_BEHIND && lock.is_valid() {
+            self.clear(lock).await;
+        }
+    }
+
+    /// Settles and clears what is pending while nobody asks. What fails is left for the next one.
+    pub(crate) async fn sweep(&mut self) {
+        let deadline = Instant::now() + Duration::from_secs(1);
+        if let Ok(lock) = self.lock(deadline).await {
+            self.clear(&lock).await;
+            lock.release().await;
+        }
+    }
+
+    async fn clear(&mut self, lock: &PrefixLock) {
+        let known = self.known.take();
+        let mut cycle = Cycle::new(self.prefix.clone(), lock.fence(), Vec::new(), known, true);
+        let deadline = Instant::now() + self.shared.limits.budget;
+        let end = drive(&mut cycle, &self.shared.store, &self.prefix, self.shared.limits.pace, deadline, |_, _| ()).await;
+        self.count(cycle.take_tally());
+        match end {
+            Ok(End::Settled(known)) => self.known = Some(*known),
+            Ok(end) => tracing::warn!("the counter of {} was not swept: {end:?}", self.prefix),
+            Err(error) => tracing::warn!("the counter of {} was not swept: {error}", self.prefix),
+        }
+    }
+}
