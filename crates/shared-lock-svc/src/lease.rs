@@ -70,6 +70,13 @@ impl fmt::Display for LockKey {
 #[serde(try_from = "String", into = "String")]
 pub struct Holder(String);
 
+impl Holder {
+    /// Who has not said who it is.
+    pub fn unnamed() -> Self {
+        Self("unnamed".to_owned())
+    }
+}
+
 /// Names one request to acquire: 1–64 characters of `A–Z a–z 0–9 - _ .`; one id is one tenure.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]

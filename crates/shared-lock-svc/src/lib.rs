@@ -1,5 +1,165 @@
 //! Locks and leases over HTTP, on etcd leases.
+//!
+//! The way of a request: [`http`] (the native calls under `/v1`, and the tentens-tech/shared-lock
+//! wire) → [`locks`] (limits, counting) → [`store`] (etcd, a disk of its own, memory). The stores
+//! without etcd run the pure machine of [`state`]. The values that all of them speak of are in
+//! [`lease`].
 
+pub mod cache;
+pub mod http;
 pub mod lease;
+pub mod locks;
+pub mod metrics;
+pub mod settings;
 pub mod state;
 pub mod store;
+
+use std::{future::Future, path::Path, sync::Arc, time::Duration};
+
+use anyhow::{Context, bail};
+use async_trait::async_trait;
+use service_kit::{
+    health::{Health, Readiness},
+    server::{self, Parts},
+};
+use tracing::warn;
+
+use crate::{
+    cache::LeaseCache,
+    http::Compat,
+    locks::{Locks, Rules},
+    metrics::LockMetrics,
+    settings::{Settings, StorageType, Written},
+    store::{LockStore, embedded::EmbeddedStore, etcd::EtcdStore, memory::MemoryStore},
+};
+
+/// Runs the service until SIGTERM or SIGINT.
+///
+/// # Errors
+/// It could not start, or its store failed: then only a new process may go on.
+pub async fn serve(settings: Settings) -> anyhow::Result<()> {
+    settings.check()?;
+    let Settings(settings) = settings;
+    if settings.pprof_enabled.0 {
+        warn!("SHARED_LOCK_PPROF_ENABLED has no effect: there is no Go program to profile");
+    }
+    let shutdown = server::shutdown_signal()?;
+    let registry = service_kit::metrics::registry()?;
+    let metrics = LockMetrics::register(&registry)?;
+    let cache = match settings.cache_enabled.0 {
+        true => Some(LeaseCache::register(settings.cache_size, &registry)?),
+        false => None,
+    };
+    let store = Store::open(&settings).await?;
+    let rules = Rules {
+        max_ttl: settings.max_ttl.0,
+        max_wait: settings.max_wait.0,
+        token_epoch: settings.token_epoch,
+    };
+    let locks = Locks::new(Arc::clone(&store.locks), rules, metrics, cache);
+    let address = (settings.server_address, settings.server_port).into();
+    let parts = Parts {
+        listener: server::bind(address, &settings.server, Settings::PREFIX)?,
+        health: Health::new(vec![Arc::new(store.clone())]),
+        settings: settings.server,
+        registry,
+        problems: http::PROBLEMS,
+    };
+    let compat = Compat::new(&parts.settings, settings.write_timeout.0);
+    serve_until(parts, Arc::new(locks), compat, &store, shutdown).await
+}
+
+/// Serves until `shutdown` resolves or the store fails, ends all waits, and drains.
+async fn serve_until(
+    parts: Parts,
+    locks: Arc<Locks>,
+    compat: Compat,
+    store: &Store,
+    shutdown: impl Future<Output = ()>,
+) -> anyhow::Result<()> {
+    let drain_delay = parts.settings.drain_delay.0;
+    let mut failed = false;
+    let down = async {
+        tokio::select! {
+            () = shutdown => (),
+            () = store.failed() => failed = true,
+        }
+        tokio::spawn(end_waits(Arc::clone(&locks), drain_delay));
+    };
+    http::serve(parts, Arc::clone(&locks), compat, down)
+        .await
+        .context("serving")?;
+    if failed {
+        bail!("the store failed to write; the next start will copy it before it is ready");
+    }
+    // Once more: what the last requests left behind in the store.
+    locks.close().await;
+    Ok(())
+}
+
+/// A draining server waits for open requests, and one that waits for a lock may take minutes.
+async fn end_waits(locks: Arc<Locks>, delay: Duration) {
+    tokio::time::sleep(delay).await;
+    locks.close().await;
+}
+
+/// The store that the settings name.
+#[derive(Clone)]
+struct Store {
+    locks: Arc<dyn LockStore>,
+    name: &'static str,
+    embedded: Option<Arc<EmbeddedStore>>,
+}
+
+impl Store {
+    async fn open(settings: &Written) -> anyhow::Result<Self> {
+        match settings.storage_type {
+            StorageType::Etcd => {
+                let options = settings.etcd.options(settings.token_epoch.clone());
+                let store = EtcdStore::connect(options).await?;
+                Ok(Self::of("etcd", Arc::new(store)))
+            }
+            StorageType::Memory => Ok(Self::of("memory", Arc::new(MemoryStore::new()))),
+            StorageType::Embedded => Self::embedded(&settings.data_dir).await,
+        }
+    }
+
+    async fn embedded(dir: &Path) -> anyhow::Result<Self> {
+        let store = Arc::new(EmbeddedStore::open(dir).await?);
+        let embedded = Some(Arc::clone(&store));
+        Ok(Self {
+            embedded,
+            ..Self::of("embedded", store)
+        })
+    }
+
+    fn of(name: &'static str, locks: Arc<dyn LockStore>) -> Self {
+        Self {
+            locks,
+            name,
+            embedded: None,
+        }
+    }
+
+    /// Resolves when the store can be used no more in this process.
+    async fn failed(&self) {
+        match &self.embedded {
+            Some(store) => store.poisoned().await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+#[async_trait]
+impl Readiness for Store {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    async fn check(&self) -> Result<(), String> {
+        self.locks.ready().await.map_err(|err| match err {
+            store::StoreError::Unavailable(cause) => format!("{cause:#}"),
+            err => err.to_string(),
+        })
+    }
+}

@@ -1,3 +1,17 @@
 //! Command line of shared-lock-svc.
 
-fn main() {}
+use std::process::ExitCode;
+
+use service_kit::cli::{self, Program};
+use shared_lock_svc::serve;
+
+const PROGRAM: Program = Program {
+    name: "shared-lock-svc",
+    about: "Locks and leases over HTTP, on etcd leases",
+    version: env!("CARGO_PKG_VERSION"),
+    quiet: "",
+};
+
+fn main() -> ExitCode {
+    cli::run(PROGRAM, serve)
+}

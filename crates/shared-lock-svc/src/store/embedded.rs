@@ -109,5 +109,8 @@ impl LockStore for EmbeddedStore {
 
     async fn close(&self) {
         self.machine.close();
+        if let Err(err) = self.machine.ready().await {
+            tracing::warn!("the last changes may not have reached the disk: {err}");
+        }
     }
 }

@@ -1,0 +1,195 @@
+//! The tentens-tech/shared-lock wire: `/lease` and `/keepalive`, with every status, body and header
+//! as its clients know them.
+//!
+//! Its habits stay in this file and below it: any method will do, the content type is not looked
+//! at, a lease id is bare text, a time that cannot be read is ten seconds. Where it was wrong and
+//! no conforming client can tell, it is put right: a lost race names the real holder, an outage is
+//! 503 and not a hang, what a refused request had taken is given back.
+
+mod date;
+mod go_json;
+mod redirect;
+
+use std::{future::Future, time::Duration};
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{StatusCode, header},
+    web::{self, Bytes, Data, Payload, ServiceConfig},
+};
+use service_kit::{
+    body::{self, BodyError, BodyLimits},
+    duration::parse_nanos,
+    server::ServerSettings,
+};
+use tokio::time::timeout;
+use tracing::{info, warn};
+
+use self::go_json::LeaseBody;
+use super::problem::log;
+use crate::{
+    lease::{LeaseId, LockKey},
+    locks::{Leased, Locks},
+    store::StoreError,
+};
+
+/// How the tentens-tech/shared-lock wire is served, apart from what it shares with `/v1`.
+#[derive(Debug, Clone, Copy)]
+pub struct Compat {
+    body: BodyLimits,
+    patience: Duration,
+}
+
+impl Compat {
+    /// Largest body: what etcd takes in one request.
+    const BODY: usize = 1536 * 1024;
+
+    /// A call may take `patience` to be answered.
+    pub fn new(server: &ServerSettings, patience: Duration) -> Self {
+        let body = BodyLimits {
+            size: Self::BODY,
+            time: server.read_timeout.0,
+        };
+        Self { body, patience }
+    }
+}
+
+const TTL_HEADER: &str = "x-lease-ttl";
+const DEFAULT_TTL: Duration = Duration::from_secs(10);
+const PLAIN_TEXT: &str = "text/plain; charset=utf-8";
+
+pub(super) fn routes(config: &mut ServiceConfig) {
+    config
+        .service(web::resource("/lease").to(lease))
+        .service(web::resource("/keepalive").to(keep_alive))
+        .service(web::resource(["/lease/", "/keepalive/"]).to(not_found))
+        .configure(redirect::routes);
+}
+
+async fn lease(
+    request: HttpRequest,
+    payload: Payload,
+    locks: Data<Locks>,
+    compat: Data<Compat>,
+) -> HttpResponse {
+    let _timer = locks.metrics().time_lease_call();
+    let body = match read(&request, payload, &compat).await {
+        Ok(body) => body,
+        Err(answer) => return answer,
+    };
+    let Some(LeaseBody { key, value }) = go_json::parse(&body) else {
+        return error_text(StatusCode::BAD_REQUEST, "Failed to unmarshal request body");
+    };
+    let key = match LockKey::parse_compat(key) {
+        Ok(key) => key,
+        Err(refused) => return error_text(StatusCode::BAD_REQUEST, &format!("key: {refused}")),
+    };
+    let answer = within(compat.patience, locks.lease(key, value, ttl(&request)));
+    match answer.await {
+        Ok(Leased::Created(tenure)) => HttpResponse::Created()
+            .insert_header((header::CONTENT_TYPE, PLAIN_TEXT))
+            .insert_header(("x-lease-ttl-granted", format!("{}s", tenure.ttl.as_secs())))
+            .insert_header(("x-fencing-token", tenure.fencing_token.to_string()))
+            .body(tenure.lease_id.to_string()),
+        Ok(Leased::Accepted(lease)) => HttpResponse::Accepted()
+            .insert_header((header::CONTENT_TYPE, PLAIN_TEXT))
+            .body(lease.unwrap_or(LeaseId(0)).to_string()),
+        Err(err) => {
+            log(&err);
+            HttpResponse::InternalServerError().finish()
+        }
+    }
+}
+
+async fn keep_alive(
+    request: HttpRequest,
+    payload: Payload,
+    locks: Data<Locks>,
+    compat: Data<Compat>,
+) -> HttpResponse {
+    let body = match read(&request, payload, &compat).await {
+        Ok(body) => body,
+        Err(answer) => return answer,
+    };
+    let lease = std::str::from_utf8(&body)
+        .ok()
+        .and_then(|id| id.parse().ok());
+    let Some(lease) = lease.map(LeaseId) else {
+        return HttpResponse::InternalServerError().finish();
+    };
+    match within(compat.patience, locks.prolong(lease)).await {
+        Ok(Some(_)) => HttpResponse::Ok().finish(),
+        Ok(None) => HttpResponse::NoContent()
+            .insert_header((header::CONTENT_TYPE, PLAIN_TEXT))
+            .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+            .finish(),
+        // Not 204: that would say that the lease is lost, and nobody knows.
+        Err(err) => {
+            log(&err);
+            match err {
+                StoreError::Unavailable(_) | StoreError::Timeout => {
+                    HttpResponse::ServiceUnavailable()
+                        .insert_header((header::RETRY_AFTER, "1"))
+                        .finish()
+                }
+                StoreError::Refused(_) => HttpResponse::InternalServerError().finish(),
+            }
+        }
+    }
+}
+
+async fn not_found() -> HttpResponse {
+    error_text(StatusCode::NOT_FOUND, "404 page not found")
+}
+
+/// The body, or the answer to a caller whose body cannot be had.
+async fn read(
+    request: &HttpRequest,
+    payload: Payload,
+    compat: &Compat,
+) -> Result<Bytes, HttpResponse> {
+    body::read(request, payload.into_inner(), compat.body)
+        .await
+        .map_err(|err| match err {
+            BodyError::TooLarge(_) => {
+                info!("a body was refused: {err}");
+                HttpResponse::InternalServerError().finish()
+            }
+            BodyError::TooSlow(_) | BodyError::Broken(_) => {
+                error_text(StatusCode::BAD_REQUEST, "Failed to read request body")
+            }
+        })
+}
+
+/// The time asked for, in whole seconds, the rest dropped. What cannot be read is ten seconds, a
+/// bare number too: so it has always been, and clients rely on it.
+fn ttl(request: &HttpRequest) -> Duration {
+    let Some(value) = request.headers().get(TTL_HEADER) else {
+        return DEFAULT_TTL;
+    };
+    let text = std::str::from_utf8(value.as_bytes()).unwrap_or_default();
+    let Some(nanos) = parse_nanos(text) else {
+        warn!(
+            "{TTL_HEADER} is {value:?}, which is no duration such as `60s`: taken as {DEFAULT_TTL:?}"
+        );
+        return DEFAULT_TTL;
+    };
+    Duration::from_secs(u64::try_from(nanos / 1_000_000_000).unwrap_or(0))
+}
+
+async fn within<T>(
+    patience: Duration,
+    answer: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    timeout(patience, answer)
+        .await
+        .unwrap_or(Err(StoreError::Timeout))
+}
+
+/// An error as Go's `http.Error` writes it.
+fn error_text(status: StatusCode, text: &str) -> HttpResponse {
+    HttpResponse::build(status)
+        .insert_header((header::CONTENT_TYPE, PLAIN_TEXT))
+        .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .body(format!("{text}\n"))
+}

@@ -1,0 +1,130 @@
+//! What the service can be told.
+
+mod etcd;
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+};
+
+use serde::{Deserialize, Deserializer, de::Error};
+use service_kit::{
+    cli::ServiceSettings,
+    duration::GoDuration,
+    server::ServerSettings,
+    settings,
+    settings::{Flag, Section, Setting, SettingsError},
+    telemetry::{LogLevel, TelemetrySettings},
+};
+
+pub use self::etcd::EtcdSettings;
+
+settings! {
+    /// The settings as they are written down.
+    pub struct Written {
+        sections {
+            /// The HTTP server.
+            pub server: ServerSettings,
+            /// Logs and traces.
+            pub telemetry: TelemetrySettings,
+            /// The store `etcd`.
+            pub etcd: EtcdSettings,
+        }
+        /// Address that the service listens on; `0.0.0.0` is every IPv4 one.
+        pub server_address: IpAddr => Setting::env("SERVER_ADDRESS").default("127.0.0.1").allowed("an IP address"),
+        /// Port that the service listens on; 0 is a free one.
+        pub server_port: u16 => Setting::env("SERVER_PORT").default("8080").allowed("a port number"),
+        /// How long a call of the tentens-tech/shared-lock wire may take to be answered.
+        pub write_timeout: GoDuration => Setting::env("SERVER_WRITE_TIMEOUT").default("10s").allowed("a duration such as `10s`"),
+        /// Where the locks are.
+        pub storage_type: StorageType => Setting::env("STORAGE_TYPE").default("etcd").allowed("`etcd`, `embedded`, `memory` or `mock` (the same as `memory`)"),
+        /// Directory of the store `embedded`; one process at a time has it.
+        pub data_dir: PathBuf => Setting::env("DATA_DIR").default(".holdfast/shared-lock").allowed("a directory that is there or can be made"),
+        /// Names the life of the store in every answer. An operator changes it when the store was restored or replaced; without it the store keeps a name of its own.
+        pub token_epoch: Option<String> => Setting::env("TOKEN_EPOCH").allowed("a text of 1 to 64 characters"),
+        /// Longest life of a lease under `/v1`.
+        pub max_ttl: GoDuration => Setting::env("MAX_TTL").default("24h").allowed("a duration such as `24h`"),
+        /// Longest wait for a lock under `/v1`.
+        pub max_wait: GoDuration => Setting::env("MAX_WAIT").default("10m").allowed("a duration such as `10m`"),
+        /// Whether `/lease` may answer "held" from memory, up to a second late.
+        pub cache_enabled: Flag => Setting::env("CACHE_ENABLED").default("false").allowed("`true` or `false`"),
+        /// Keys that this memory holds.
+        pub cache_size: i64 => Setting::env("CACHE_SIZE").default("1000").allowed("a number"),
+        /// Logs what the service does in detail, whatever the log level says.
+        pub debug: Flag => Setting::env("DEBUG").default("false").allowed("`true` or `false`"),
+        /// Known for compatibility: profiles of a Go program are not served.
+        pub pprof_enabled: Flag => Setting::env("PPROF_ENABLED").default("false").allowed("`true` or `false`"),
+    }
+}
+
+/// Which store keeps the locks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StorageType {
+    /// etcd, for any number of replicas.
+    Etcd,
+    /// A directory of this process's own.
+    Embedded,
+    /// Memory, gone with the process.
+    #[serde(alias = "mock")]
+    Memory,
+}
+
+/// Settings of shared-lock-svc.
+#[derive(Debug, Clone)]
+pub struct Settings(pub Written);
+
+impl Settings {
+    /// What the environment variables begin with.
+    pub const PREFIX: &'static str = "SHARED_LOCK";
+
+    /// Checks what no single value tells.
+    ///
+    /// # Errors
+    /// Two settings do not go together, or one is outside its range.
+    pub fn check(&self) -> Result<(), SettingsError> {
+        let epoch = self.0.token_epoch.as_deref().unwrap_or("default");
+        if epoch.is_empty() || epoch.chars().count() > 64 || epoch.chars().any(char::is_control) {
+            return Err(SettingsError(
+                "setting token_epoch (SHARED_LOCK_TOKEN_EPOCH): expected a text of 1 to 64 characters"
+                    .into(),
+            ));
+        }
+        match self.0.storage_type {
+            StorageType::Etcd => self.0.etcd.check(),
+            StorageType::Embedded | StorageType::Memory => Ok(()),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Settings {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut written = Written::deserialize(deserializer)?;
+        if written.debug.0 {
+            let level = LogLevel::try_from(DEBUG_LEVEL.to_owned());
+            written.telemetry.log_level = level.map_err(D::Error::custom)?;
+        }
+        Ok(Self(written))
+    }
+}
+
+/// What we do, not what every library below us does.
+const DEBUG_LEVEL: &str = "info,shared_lock_svc=debug";
+
+impl Section for Settings {
+    fn table() -> Vec<Setting> {
+        Written::table()
+    }
+}
+
+impl ServiceSettings for Settings {
+    const PREFIX: &'static str = Self::PREFIX;
+
+    fn listen(&self) -> SocketAddr {
+        SocketAddr::new(self.0.server_address, self.0.server_port)
+    }
+
+    fn telemetry(&self) -> &TelemetrySettings {
+        &self.0.telemetry
+    }
+}
