@@ -247,7 +247,8 @@ async fn renew(tenure: Arc<Tenure>, ttl: Duration) {
             Err(failure) => {
                 failures += 1;
                 debug!(error = %failure.into_error(), lock.renewals_failed = failures, "a renewal failed");
-                next = Moment::now() + pause(failures);
+                // Many tries before the lease is over, however short it is.
+                next = Moment::now() + pause(failures).min(ttl / 10);
             }
         }
     }

@@ -1,0 +1,1 @@
+//! The client and the real shared-lock-svc, as its shipped binary.
