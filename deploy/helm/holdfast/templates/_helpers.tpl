@@ -39,3 +39,12 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace 
 {{- $address := index . 0 -}}
 {{ ternary (printf "[%s]" $address) $address (contains ":" $address) }}:{{ index . 1 }}
 {{- end }}
+
+{{/* A setting out of an existing Secret: (list variable secret key). */}}
+{{- define "holdfast.secret-env" -}}
+- name: {{ index . 0 }}
+  valueFrom:
+    secretKeyRef:
+      name: {{ index . 1 }}
+      key: {{ index . 2 }}
+{{- end }}

@@ -46,12 +46,3 @@ env:
 {{- end }}
 {{- end }}
 {{- end }}
-
-{{/* A setting out of an existing Secret: (list variable secret key). */}}
-{{- define "holdfast.secret-env" -}}
-- name: {{ index . 0 }}
-  valueFrom:
-    secretKeyRef:
-      name: {{ index . 1 }}
-      key: {{ index . 2 }}
-{{- end }}

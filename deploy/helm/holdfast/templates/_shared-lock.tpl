@@ -11,6 +11,10 @@
 {{- range $lock.etcd.endpoints }}{{ if and $tls (not (hasPrefix "https://" .)) -}}
 {{- fail (printf "sharedLock.etcd.endpoints has %s, but sharedLock.etcd.tls.existingSecret is set: with TLS every endpoint begins with https://" .) -}}
 {{- end }}{{ end -}}
+{{- $cert := and $lock.etcd.tls.certKey $lock.etcd.tls.keyKey -}}
+{{- if and (not $cert) (or $lock.etcd.tls.certKey $lock.etcd.tls.keyKey) -}}
+{{- fail "sharedLock.etcd.tls.certKey and sharedLock.etcd.tls.keyKey go together: give both, or neither" -}}
+{{- end -}}
 service: shared-lock-svc
 prefix: SHARED_LOCK
 embedded: {{ eq $lock.store "embedded" }}
@@ -31,9 +35,15 @@ env:
   - name: SHARED_LOCK_CA_CERT_PATH
     value: /etc/etcd/ca.crt
   - name: SHARED_LOCK_CLIENT_CERT_PATH
-    value: /etc/etcd/client.crt
+    value: {{ if $cert }}/etc/etcd/client.crt{{ else }}""{{ end }}
   - name: SHARED_LOCK_CLIENT_KEY_PATH
-    value: /etc/etcd/client.key
+    value: {{ if $cert }}/etc/etcd/client.key{{ else }}""{{ end }}
+{{- end }}
+{{- with $lock.etcd.auth.existingSecret }}
+  {{- include "holdfast.secret-env" (list "SHARED_LOCK_ETCD_USER" . $lock.etcd.auth.userKey) | nindent 2 }}
+  {{- include "holdfast.secret-env" (list "SHARED_LOCK_ETCD_PASSWORD" . $lock.etcd.auth.passwordKey) | nindent 2 }}
+{{- end }}
+{{- if $tls }}
 files:
   - name: etcd-tls
     mountPath: /etc/etcd
@@ -43,10 +53,12 @@ files:
       items:
         - key: {{ $lock.etcd.tls.caKey }}
           path: ca.crt
+        {{- if $cert }}
         - key: {{ $lock.etcd.tls.certKey }}
           path: client.crt
         - key: {{ $lock.etcd.tls.keyKey }}
           path: client.key
+        {{- end }}
 {{- end }}
 {{- end }}
 {{- end }}

@@ -77,6 +77,22 @@ def test_etcds_certificates_are_mounted_where_the_settings_say(render):
     assert [files[env[name]] for name in settings] == ["ca.crt", "tls.crt", "tls.key"]
 
 
+def test_etcd_may_ask_for_no_client_certificate(render):
+    tls = {"existingSecret": "etcd-ca", "certKey": "", "keyKey": ""}
+    rendered = render({"sharedLock": {"store": "etcd", "etcd": {"endpoints": ["https://etcd:2379"], "tls": tls}}})
+    (volume,) = rendered.pod("shared-lock")["volumes"]
+    assert volume["secret"]["items"] == [{"key": "ca.crt", "path": "ca.crt"}]
+    env = rendered.env("shared-lock")
+    assert (env["SHARED_LOCK_CLIENT_CERT_PATH"], env["SHARED_LOCK_CLIENT_KEY_PATH"]) == ("", "")
+
+
+def test_etcds_user_and_password_come_from_a_secret(render):
+    etcd = {"endpoints": ["http://etcd:2379"], "auth": {"existingSecret": "etcd-user"}}
+    env = render({"sharedLock": {"store": "etcd", "etcd": etcd}}).env("shared-lock")
+    assert env["SHARED_LOCK_ETCD_USER"] == {"secretKeyRef": {"name": "etcd-user", "key": "username"}}
+    assert env["SHARED_LOCK_ETCD_PASSWORD"] == {"secretKeyRef": {"name": "etcd-user", "key": "password"}}
+
+
 def test_etcd_without_tls_mounts_nothing(render):
     rendered = render({"sharedLock": {"store": "etcd", "etcd": {"endpoints": ["http://etcd:2379"]}}})
     assert "volumes" not in rendered.pod("shared-lock")

@@ -30,6 +30,9 @@ REFUSED = {
     "certificates for an etcd without TLS":
         (lock(store="etcd", etcd={"endpoints": ["http://etcd:2379"], "tls": {"existingSecret": "etcd-client"}}),
          "sharedLock.etcd.endpoints has http://etcd:2379, but sharedLock.etcd.tls.existingSecret is set"),
+    "a certificate without its key":
+        (lock(store="etcd", etcd={"endpoints": ["https://etcd:2379"], "tls": {"keyKey": ""}}),
+         "sharedLock.etcd.tls.certKey and sharedLock.etcd.tls.keyKey go together"),
     "Vault without an address": (hostname(store="vault", vault={"existingSecret": "x"}), "hostname.vault.address is empty"),
     "Vault without credentials": (hostname(store="vault", vault={"address": "https://vault:8200"}), "hostname.vault.existingSecret is empty"),
     "a Vault address without a scheme": (hostname(**VAULT | {"vault": {"address": "vault:8200"}}), "/hostname/vault/address"),
