@@ -1,0 +1,290 @@
+//! Bad input: each kind gets its status and a sentence, and nothing is written.
+
+use message_hash_svc::store::embedded::EmbeddedStore;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::app::{Answer, App};
+
+const JSON: &str = "application/json";
+
+/// Content type, body, status, and what the sentence begins with.
+const BAD: &[(&str, &[u8], u16, &str)] = &[
+    (JSON, b"", 400, "the body is not a JSON object"),
+    (JSON, b"foo", 400, "the body is not a JSON object"),
+    (JSON, b"null", 400, "the body is not a JSON object"),
+    (JSON, b"[\"foo\"]", 400, "the body is not a JSON object"),
+    (
+        JSON,
+        b"\xef\xbb\xbf{\"message\":\"foo\"}",
+        400,
+        "the body is not a JSON object",
+    ),
+    (JSON, b"{}", 400, "message: missing field `message`"),
+    (
+        JSON,
+        b"{\"Message\":\"foo\"}",
+        400,
+        "message: missing field `message`",
+    ),
+    (
+        JSON,
+        b"{\"message\":null}",
+        400,
+        "message: invalid type: null",
+    ),
+    (
+        JSON,
+        b"{\"message\":1}",
+        400,
+        "message: invalid type: integer",
+    ),
+    (
+        JSON,
+        b"{\"message\":true}",
+        400,
+        "message: invalid type: boolean",
+    ),
+    (
+        JSON,
+        b"{\"message\":[\"foo\"]}",
+        400,
+        "message: invalid type: sequence",
+    ),
+    (
+        JSON,
+        b"{\"message\":{\"message\":\"foo\"}}",
+        400,
+        "message: invalid type: map",
+    ),
+    (
+        JSON,
+        b"{\"message\":\"a\",\"message\":\"b\"}",
+        400,
+        "message: duplicate field `message`",
+    ),
+    (
+        JSON,
+        b"{\"message\":\"foo\"",
+        400,
+        "the body is not valid JSON: EOF",
+    ),
+    (
+        JSON,
+        b"{\"message\":\"foo\"} x",
+        400,
+        "the body is not valid JSON: trailing characters at line 1 column 19",
+    ),
+    (
+        JSON,
+        b"{'message':'foo'}",
+        400,
+        "the body is not valid JSON: ",
+    ),
+    (
+        JSON,
+        b"{\"message\":\"a\nb\"}",
+        400,
+        "the body is not valid JSON: control character",
+    ),
+    (
+        JSON,
+        b"{\"message\":\"a\0b\"}",
+        400,
+        "the body is not valid JSON: control character",
+    ),
+    (
+        JSON,
+        b"{\"message\":\"\\ud800\"}",
+        400,
+        "the body is not valid JSON: ",
+    ),
+    (
+        JSON,
+        b"{\"message\":\"\\udc00\"}",
+        400,
+        "the body is not valid JSON: ",
+    ),
+    (
+        JSON,
+        b"{\"message\":\"\\ud800\\ud800\"}",
+        400,
+        "the body is not valid JSON: ",
+    ),
+    (
+        JSON,
+        b"{\"message\":\"\xff\"}",
+        400,
+        "the body is not UTF-8: byte 12",
+    ),
+    (
+        JSON,
+        b"{\"message\":\"foo\",\"x\":\"\xc3\"}",
+        400,
+        "the body is not UTF-8: byte 22",
+    ),
+    (
+        "",
+        b"{\"message\":\"foo\"}",
+        415,
+        "the content type is missing",
+    ),
+    (
+        "text/plain",
+        b"foo",
+        415,
+        "the content type is `text/plain`",
+    ),
+    (
+        "application/octet-stream",
+        b"foo",
+        415,
+        "the content type is `application/octet-stream`",
+    ),
+    (
+        "application/x-www-form-urlencoded",
+        b"message=foo",
+        415,
+        "the content type is `application/x-www-form-urlencoded`",
+    ),
+    (
+        "application/json-patch+json",
+        b"{\"message\":\"foo\"}",
+        415,
+        "the content type is `application/json-patch+json`",
+    ),
+    (
+        "nonsense",
+        b"{\"message\":\"foo\"}",
+        415,
+        "the content type is `nonsense`",
+    ),
+];
+
+#[tokio::test]
+async fn bad_input_is_refused_with_a_sentence_and_nothing_is_written() {
+    let app = App::start().await;
+    for (content_type, body, status, sentence) in BAD {
+        let answer = app.post(content_type, *body).await;
+        let shown = String::from_utf8_lossy(body);
+        assert_eq!(answer.status, *status, "{shown}: {answer:?}");
+        let said = sentence_of(&answer);
+        assert!(said.starts_with(sentence), "{shown}: {said}");
+    }
+    deep(&app).await;
+    encoded(&app).await;
+    nothing_is_written(app).await;
+}
+
+/// A body that would overflow the stack of a parser without a limit.
+async fn deep(app: &App) {
+    let body = format!("{{\"x\":{}", "[".repeat(100_000));
+    let answer = app.post(JSON, body).await;
+    assert_eq!(answer.status, 400);
+    let said = sentence_of(&answer);
+    assert!(said.starts_with("the body is not valid JSON: "), "{said}");
+}
+
+async fn encoded(app: &App) {
+    let answer = app
+        .raw(
+            b"POST /messages HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\
+            content-type: application/json\r\ncontent-encoding: gzip\r\ncontent-length: 17\r\n\r\n\
+            {\"message\":\"foo\"}",
+        )
+        .await;
+    assert!(answer.starts_with("HTTP/1.1 415 "), "{answer}");
+    assert!(
+        answer.contains("the content encoding is `gzip`"),
+        "{answer}"
+    );
+}
+
+#[tokio::test]
+async fn what_is_too_large_is_refused_and_not_written() {
+    let app = App::start_with(&[("MESSAGE_LIMIT", "10")]).await;
+    app.keep("0123456789").await;
+    for message in [
+        "0123456789a".to_owned(),
+        "é".repeat(6),
+        "a".repeat(1000),
+        "a".repeat(3_000_000),
+    ] {
+        let answer = app
+            .post(JSON, serde_json::json!({ "message": message }).to_string())
+            .await;
+        assert_eq!(answer.status, 413, "{answer:?}");
+        assert!(sentence_of(&answer).contains("is larger than"));
+    }
+    let spaces = format!("{{{}\"message\":\"foo\"}}", " ".repeat(2000));
+    assert_eq!(app.post(JSON, spaces).await.status, 413);
+    assert_eq!(app.metric("message_hash_commit_posts_count").await, 1.0);
+}
+
+#[tokio::test]
+async fn a_chunked_body_is_cut_off_at_the_limit() {
+    let app = App::start_with(&[("MESSAGE_LIMIT", "10")]).await;
+    let mut request = b"POST /messages HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\
+        content-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
+        .to_vec();
+    for _ in 0..3 {
+        request.extend_from_slice(b"200\r\n");
+        request.extend_from_slice(&[b' '; 0x200]);
+        request.extend_from_slice(b"\r\n");
+    }
+    request.extend_from_slice(b"0\r\n\r\n");
+    let answer = app.raw(&request).await;
+    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+    assert!(
+        answer.contains("{\"err_msg\": \"the body is larger than 1084 bytes\"}"),
+        "{answer}"
+    );
+    nothing_is_written(app).await;
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_arrive_is_not_waited_for() {
+    let app = App::start_with(&[("SERVER_READ_TIMEOUT", "1s")]).await;
+    let mut connection = TcpStream::connect(app.address()).await.unwrap();
+    connection
+        .write_all(
+            b"POST /messages HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\
+            content-type: application/json\r\ncontent-length: 17\r\n\r\n{\"message\"",
+        )
+        .await
+        .unwrap();
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    assert!(
+        answer.contains("{\"err_msg\": \"the body did not arrive within "),
+        "{answer}"
+    );
+}
+
+#[tokio::test]
+async fn everything_beside_the_two_calls_is_refused_as_a_problem() {
+    let app = App::start().await;
+    for (path, status) in [("/messages", 405), ("/message", 404), ("/", 404)] {
+        let answer = app.get(path).await;
+        assert_eq!(answer.status, status, "{path}");
+        assert_eq!(answer.content_type, "application/problem+json", "{path}");
+    }
+}
+
+/// The `err_msg` of an answer in the challenge's form.
+fn sentence_of(answer: &Answer) -> String {
+    assert_eq!(answer.content_type, "application/json");
+    let body: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
+    let members = body.as_object().unwrap();
+    assert_eq!(members.len(), 1, "{body}");
+    members["err_msg"].as_str().unwrap().to_owned()
+}
+
+/// Looks into the store itself, once the service has ended.
+async fn nothing_is_written(app: App) {
+    assert!(app.service.terminate().await.unwrap().success());
+    let table = durable::Durable::open(app.data_dir(), EmbeddedStore::options()).unwrap();
+    let rows = table.scan("messages", &durable::Keys::all(), 10).unwrap();
+    assert_eq!(rows, []);
+}
