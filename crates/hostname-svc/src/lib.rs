@@ -1,8 +1,147 @@
 //! Unique hostnames, with counter and audit records in Vault.
+//!
+//! The way of a request: [`http`] → [`hostnames`] (the public verbs; the registry of stems) →
+//! [`allocator`] (queue → lock → counter → keys → records) → [`store`] (documents moved by
+//! check-and-set, in Vault or on this machine's disk). The lock of a prefix comes from
+//! shared-lock-svc ([`locks`]). The values of a hostname are in [`hostname`], what is stored in
+//! [`documents`].
 
 pub mod hostname;
 pub mod documents;
-pub mod locks;
-pub mod metrics;
+pub mod http;
+pub mod hostnames;
 pub mod allocator;
+pub mod locks;
 pub mod store;
+pub mod metrics;
+pub mod settings;
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::{Context, bail};
+use async_trait::async_trait;
+use service_kit::{
+    health::{Health, Readiness},
+    server::{self, Parts},
+    settings::SettingsError,
+};
+use uuid::Uuid;
+use vault_kv::VaultKv;
+
+use crate::{
+    allocator::Allocator,
+    hostnames::Hostnames,
+    locks::PrefixLocks,
+    metrics::Metrics,
+    settings::{Settings, StoreType},
+    store::{DocumentStore, StoreError, embedded::EmbeddedStore, measured::Measured, vault::VaultStore},
+};
+
+/// How long the tasks of the prefixes may take to end.
+const CLOSING: Duration = Duration::from_secs(3);
+
+/// Runs the service until SIGTERM or SIGINT.
+///
+/// # Errors
+/// It could not start, or its store failed: then only a new process may go on.
+pub async fn serve(settings: Settings) -> anyhow::Result<()> {
+    let limits = settings.allocation.limits()?;
+    let shutdown = server::shutdown_signal()?;
+    let registry = service_kit::metrics::registry()?;
+    let metrics = Metrics::register(&registry)?;
+    let opened = Opened::open(&settings)?;
+    let store: Arc<dyn DocumentStore> = Arc::new(Measured::new(opened.store(), metrics.store_operations.clone()));
+    let instance = format!("hostname-svc/{}", Uuid::new_v4());
+    let lock = &settings.lock;
+    let locks = PrefixLocks::new(&lock.urls(), &instance, &lock.key_prefix, lock.ttl.0)
+        .map_err(|error| SettingsError(format!("{error:#}")))?;
+    let readiness: Vec<Arc<dyn Readiness>> = vec![Arc::new(StoreReadiness(Arc::clone(&store))), Arc::new(locks.clone())];
+    let allocator = Allocator::new(Arc::clone(&store), locks, metrics.clone(), instance, limits);
+    let hostnames = Arc::new(Hostnames::new(store, allocator, metrics, limits.budget));
+    let parts = Parts {
+        listener: server::bind(settings.listen, &settings.server, "HOSTNAME_SVC")?,
+        health: Health::new(readiness),
+        settings: settings.server,
+        registry,
+        problems: http::PROBLEMS,
+    };
+    let sweeper = tokio::spawn({
+        let hostnames = Arc::clone(&hostnames);
+        async move { hostnames.sweep_for_ever(settings.allocation.sweep_interval.0).await }
+    });
+    let mut failed = false;
+    let down = async {
+        tokio::select! {
+            () = shutdown => (),
+            () = opened.failed() => failed = true,
+        }
+    };
+    http::serve(parts, Arc::clone(&hostnames), down).await.context("serving")?;
+    sweeper.abort();
+    if failed {
+        bail!("the store failed to write; the next start will copy it before it is ready");
+    }
+    hostnames.close(CLOSING).await;
+    Ok(())
+}
+
+/// The store that the settings name.
+enum Opened {
+    Vault(Arc<VaultStore>),
+    Embedded(Arc<EmbeddedStore>),
+}
+
+impl Opened {
+    fn open(settings: &Settings) -> anyhow::Result<Self> {
+        match settings.store {
+            StoreType::Embedded => Ok(Self::Embedded(EmbeddedStore::open(&settings.data_dir)?)),
+            StoreType::Vault => {
+                let options = settings.vault.options(settings.allocation.store_timeout)?;
+                let vault = VaultKv::connect(options).map_err(|error| SettingsError(error.to_string()))?;
+                Ok(Self::Vault(Arc::new(VaultStore::new(vault, &settings.vault.base_path))))
+            }
+        }
+    }
+
+    fn store(&self) -> Arc<dyn DocumentStore> {
+        match self {
+            Self::Vault(store) => Arc::clone(store) as Arc<dyn DocumentStore>,
+            Self::Embedded(store) => Arc::clone(store) as Arc<dyn DocumentStore>,
+        }
+    }
+
+    /// Resolves when the store can never write again in this process.
+    async fn failed(&self) {
+        match self {
+            Self::Vault(store) => {
+                warn_of_deletion(store).await;
+                std::future::pending().await
+            }
+            Self::Embedded(store) => store.poisoned().await,
+        }
+    }
+}
+
+/// A mount that deletes by age would take counters away.
+async fn warn_of_deletion(store: &VaultStore) {
+    if let Ok(true) = store.deletes_by_age().await {
+        tracing::error!("the mount deletes secrets by their age: counters and records will be lost; set its delete_version_after to 0s");
+    }
+}
+
+struct StoreReadiness(Arc<dyn DocumentStore>);
+
+#[async_trait]
+impl Readiness for StoreReadiness {
+    fn name(&self) -> &'static str {
+        "store"
+    }
+
+    async fn check(&self) -> Result<(), String> {
+        let told = |error: StoreError| match std::error::Error::source(&error) {
+            Some(source) => format!("{error}: {source}"),
+            None => error.to_string(),
+        };
+        self.0.ready().await.map_err(told)
+    }
+}

@@ -1,3 +1,17 @@
 //! Command line of hostname-svc.
 
-fn main() {}
+use std::process::ExitCode;
+
+use hostname_svc::serve;
+use service_kit::cli::{self, Program};
+
+const PROGRAM: Program = Program {
+    name: "hostname-svc",
+    about: "Unique hostnames, with counter and audit records in Vault",
+    version: env!("CARGO_PKG_VERSION"),
+    quiet: vault_kv::LOG_DIRECTIVES,
+};
+
+fn main() -> ExitCode {
+    cli::run(PROGRAM, serve)
+}

@@ -5,6 +5,7 @@
 //! here". A deleted document keeps its version.
 
 pub mod embedded;
+pub mod measured;
 pub mod vault;
 
 use std::fmt;

@@ -1,0 +1,125 @@
+//! What goes wrong, as problems.
+
+use std::time::Duration;
+
+use serde_json::json;
+use service_kit::problem::{INTERNAL, INVALID, Problem, ProblemKind};
+
+use super::bodies::NamedField;
+use crate::{
+    allocator::AllocateError, hostnames::HostnameError, locks::LockError, store::StoreError,
+};
+
+/// When to come again, where nobody knows better.
+const SOON: Duration = Duration::from_secs(1);
+
+macro_rules! kinds {
+    ($($name:ident: $code:literal, $status:literal, $title:literal, $retryable:literal, $remedy:literal;)*) => {
+        $(#[doc = $title] pub(super) static $name: ProblemKind = ProblemKind {
+            code: $code, status: $status, title: $title, retryable: $retryable, remedy: $remedy,
+        };)*
+        /// The kinds of problems of this service, beside the common ones.
+        pub static PROBLEMS: &[&ProblemKind] = &[$(&$name),*];
+    };
+}
+
+kinds! {
+    HOSTNAME_NOT_FOUND: "hostname-not-found", 404, "There is no such hostname.", false,
+        "Check the name; a hostname is given out by POST /v1/hostnames.";
+    AMBIGUOUS_PREFIX: "ambiguous-prefix", 409, "The hostnames of this prefix could not be told from another's.", false,
+        "Choose another application or role: `owner` has the same letters, cut elsewhere, or the same names.";
+    PREFIX_EXHAUSTED: "prefix-exhausted", 409, "No number of this prefix fits into a hostname any more.", false,
+        "Choose shorter parts: a hostname has at most 63 characters.";
+    KEY_REUSED: "idempotency-key-reused", 422, "The idempotency key was used with another request.", false,
+        "Use a new key for a new request; a retry sends the same body.";
+    QUEUE_FULL: "queue-full", 429, "Too many requests wait.", true, "Come again after `Retry-After`.";
+    LOCK_TIMEOUT: "lock-timeout", 503, "The lock of the prefix was not to be had in time.", true,
+        "Come again after `Retry-After`; many ask for hostnames of this prefix.";
+    LOCK_UNAVAILABLE: "lock-unavailable", 503, "The lock service is unavailable.", true,
+        "Come again after `Retry-After`; an operator looks at shared-lock-svc.";
+    LOCK_FENCED: "lock-fenced", 503, "The lock service gave an old fencing token.", true,
+        "An operator looks at the lock service: was its store restored without a new token epoch?";
+    VAULT_UNAVAILABLE: "vault-unavailable", 503, "The store of hostnames is unavailable.", true,
+        "Come again after `Retry-After`, with the same Idempotency-Key if there was one.";
+    VAULT_SEALED: "vault-sealed", 503, "Vault is sealed.", true, "An operator unseals Vault.";
+    VAULT_REFUSED: "vault-refused", 503, "The store of hostnames refuses the service.", true,
+        "An operator looks at the log: a permission is missing, or a document is too large.";
+    ALLOCATION_TIMEOUT: "allocation-timeout", 503, "The hostname was not made in time.", true,
+        "Ask again with the same Idempotency-Key: the hostname is perhaps there already.";
+    DOCUMENT_DELETED: "document-deleted", 503, "A stored document was deleted by hand.", false,
+        "An operator restores the document that `detail` names.";
+    DOCUMENT_UNREADABLE: "document-unreadable", 500, "A stored document cannot be read.", false,
+        "An operator looks at the document that the log names: a newer version of the service may have written it.";
+}
+
+/// The problem of these fields.
+pub(super) fn invalid<F: Clone + Into<NamedField>>(fields: &[F]) -> Problem {
+    let fields: Vec<NamedField> = fields.iter().cloned().map(Into::into).collect();
+    let detail: Vec<_> = fields.iter().map(|(field, allowed)| format!("{field}: {allowed}")).collect();
+    let problem = Problem::new(&INVALID, detail.join("; "));
+    fields.iter().fold(problem, |problem, (field, allowed)| problem.field(field, allowed))
+}
+
+impl From<crate::hostname::InvalidField> for NamedField {
+    fn from(field: crate::hostname::InvalidField) -> Self {
+        (field.field.to_owned(), field.allowed)
+    }
+}
+
+impl From<HostnameError> for Problem {
+    fn from(error: HostnameError) -> Self {
+        match &error {
+            HostnameError::KeyReused => Problem::new(&KEY_REUSED, &error),
+            HostnameError::AmbiguousPrefix(owner) => Problem::new(&AMBIGUOUS_PREFIX, &error).with(
+                "owner",
+                json!({ "application": owner.application, "role": owner.role }),
+            ),
+            HostnameError::GivenUp(why) => match why {
+                crate::documents::GivenUp::Exhausted => Problem::new(&PREFIX_EXHAUSTED, &error),
+                crate::documents::GivenUp::AlwaysTaken => Problem::new(&AMBIGUOUS_PREFIX, &error),
+            },
+            HostnameError::Failed(failed) => of_failure(failed),
+        }
+    }
+}
+
+/// What is worth an operator's look is logged here, once.
+fn of_failure(error: &AllocateError) -> Problem {
+    let kind = match error {
+        AllocateError::QueueFull => &QUEUE_FULL,
+        AllocateError::Lock(LockError::Timeout) => &LOCK_TIMEOUT,
+        AllocateError::Lock(LockError::Unavailable(_)) => &LOCK_UNAVAILABLE,
+        AllocateError::Fenced { .. } => &LOCK_FENCED,
+        AllocateError::Store(store) => match &**store {
+            StoreError::Unavailable(_) | StoreError::Unknown(_) | StoreError::Busy => &VAULT_UNAVAILABLE,
+            StoreError::Sealed => &VAULT_SEALED,
+            StoreError::Refused(_) => &VAULT_REFUSED,
+        },
+        AllocateError::Timeout => &ALLOCATION_TIMEOUT,
+        AllocateError::Deleted(_) => &DOCUMENT_DELETED,
+        AllocateError::Unreadable(_) => &DOCUMENT_UNREADABLE,
+        AllocateError::Internal => &INTERNAL,
+    };
+    log(error);
+    let problem = Problem::new(kind, error);
+    if kind.retryable {
+        problem.retry_after(SOON)
+    } else {
+        problem
+    }
+}
+
+fn log(error: &AllocateError) {
+    match error {
+        AllocateError::QueueFull | AllocateError::Lock(LockError::Timeout) => (),
+        AllocateError::Store(store) => match std::error::Error::source(&**store) {
+            Some(source) => tracing::warn!("{store}: {source}"),
+            None => tracing::warn!("{store}"),
+        },
+        AllocateError::Lock(_) | AllocateError::Timeout => tracing::warn!("{error}"),
+        AllocateError::Fenced { .. }
+        | AllocateError::Deleted(_)
+        | AllocateError::Unreadable(_)
+        | AllocateError::Internal => tracing::error!("{error}"),
+    }
+}

@@ -1,0 +1,218 @@
+//! What the service can be told.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use service_kit::{
+    cli::ServiceSettings,
+    duration::GoDuration,
+    server::ServerSettings,
+    settings,
+    settings::SettingsError,
+    telemetry::TelemetrySettings,
+};
+use vault_kv::{Auth, VaultOptions};
+
+use crate::allocator::Limits;
+
+settings! {
+    /// Settings of hostname-svc.
+    pub struct Settings {
+        sections {
+            /// The HTTP server.
+            pub server: ServerSettings,
+            /// Logs and traces.
+            pub telemetry: TelemetrySettings,
+            /// The lock service.
+            pub lock: LockSettings,
+            /// The store `vault`.
+            pub vault: VaultSettings,
+            /// How hostnames are given out.
+            pub allocation: AllocationSettings,
+        }
+        /// Where the service listens.
+        pub listen: SocketAddr => Setting::env("LISTEN").default("127.0.0.1:8081").allowed("an address and a port such as `127.0.0.1:8081`"),
+        /// Where the hostnames are.
+        pub store: StoreType => Setting::env("STORE").default("vault").allowed("`vault` or `embedded`"),
+        /// Directory of the store `embedded`; one process at a time has it.
+        pub data_dir: PathBuf => Setting::env("DATA_DIR").default(".holdfast/hostname").allowed("a directory that is there or can be made"),
+    }
+}
+
+settings! {
+    /// The lock service.
+    pub struct LockSettings {
+        /// Base URLs of shared-lock-svc, all on one store.
+        pub url: String => Setting::env("LOCK_URL").default("http://127.0.0.1:8080").allowed("http or https URLs, separated by commas"),
+        /// What the keys of the locks begin with; replicas that share counters share it.
+        pub key_prefix: String => Setting::env("LOCK_KEY_PREFIX").default("hostname").allowed("a text of 1 to 256 characters"),
+        /// Life of a lock whose holder is gone.
+        pub ttl: GoDuration => Setting::env("LOCK_TTL").default("10s").allowed("a duration from `2s`"),
+    }
+}
+
+settings! {
+    /// The store `vault`.
+    pub struct VaultSettings {
+        /// Address of Vault.
+        pub addr: String => Setting::env("VAULT_ADDR").default("http://127.0.0.1:8200").allowed("an http or https URL that ends after the port"),
+        /// Mount of the KV v2 engine.
+        pub mount: String => Setting::env("VAULT_MOUNT").default("secret").allowed("the path of a mount"),
+        /// Path below which everything is kept.
+        pub base_path: String => Setting::env("VAULT_BASE_PATH").default("hostnames").allowed("a path without `.` or `..`"),
+        /// How the service logs in.
+        pub auth: AuthMethod => Setting::env("VAULT_AUTH").default("token").allowed("`token` or `approle`"),
+        /// Token, for `token`.
+        pub token: Option<SecretString> => Setting::env("VAULT_TOKEN").allowed("a token of Vault").secret(),
+        /// Role, for `approle`.
+        pub role_id: Option<String> => Setting::env("VAULT_ROLE_ID").allowed("the id of an AppRole"),
+        /// Secret of the role, for `approle`.
+        pub secret_id: Option<SecretString> => Setting::env("VAULT_SECRET_ID").allowed("a secret id of the AppRole").secret(),
+        /// Mount of the method `approle`.
+        pub approle_mount: String => Setting::env("VAULT_APPROLE_MOUNT").default("approle").allowed("the path of an auth method"),
+        /// Namespace, for Vault Enterprise and OpenBao.
+        pub namespace: Option<String> => Setting::env("VAULT_NAMESPACE").allowed("the path of a namespace"),
+        /// File of the certificate authorities to be trusted, instead of the system's.
+        pub ca_file: Option<PathBuf> => Setting::env("VAULT_CA_FILE").allowed("a PEM file"),
+    }
+}
+
+settings! {
+    /// How hostnames are given out.
+    pub struct AllocationSettings {
+        /// Time that a call may take.
+        pub budget: GoDuration => Setting::env("BUDGET").default("5s").allowed("a duration such as `5s`"),
+        /// How long the store may be silent before calls are answered with 503.
+        pub store_timeout: GoDuration => Setting::env("STORE_TIMEOUT").default("2s").allowed("a duration such as `2s`"),
+        /// How long the lock of a prefix is kept while requests wait, so that other replicas have their turn.
+        pub max_hold: GoDuration => Setting::env("MAX_HOLD").default("500ms").allowed("a duration such as `500ms`"),
+        /// Requests that share one move of the counter.
+        pub max_batch: usize => Setting::env("MAX_BATCH").default("256").allowed("a number from 1 to 1000"),
+        /// Requests that may wait for one prefix; the next one is answered with 429.
+        pub max_queue: usize => Setting::env("MAX_QUEUE").default("2000").allowed("a number from 1"),
+        /// Requests that may wait in the whole process.
+        pub max_waiting: usize => Setting::env("MAX_WAITING").default("10000").allowed("a number from 1"),
+        /// Calls to the store that one prefix makes at a time.
+        pub store_parallel: usize => Setting::env("STORE_PARALLEL").default("32").allowed("a number from 1 to 256"),
+        /// How often it is looked for what replicas left unfinished that are gone.
+        pub sweep_interval: GoDuration => Setting::env("SWEEP_INTERVAL").default("10m").allowed("a duration such as `10m`"),
+    }
+}
+
+/// Where the hostnames are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StoreType {
+    /// A KV v2 engine of Vault, for any number of replicas.
+    Vault,
+    /// A directory of this process's own.
+    Embedded,
+}
+
+/// How the service logs in to Vault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AuthMethod {
+    /// By a token from somewhere else.
+    Token,
+    /// By a role and its secret.
+    AppRole,
+}
+
+impl ServiceSettings for Settings {
+    const PREFIX: &'static str = "HOSTNAME_SVC";
+
+    fn listen(&self) -> SocketAddr {
+        self.listen
+    }
+
+    fn telemetry(&self) -> &TelemetrySettings {
+        &self.telemetry
+    }
+}
+
+impl LockSettings {
+    /// The base URLs.
+    pub fn urls(&self) -> Vec<String> {
+        let urls = self.url.split(',').map(str::trim).filter(|url| !url.is_empty());
+        urls.map(|url| url.trim_end_matches('/').to_owned()).collect()
+    }
+}
+
+impl VaultSettings {
+    /// The options of the client of Vault.
+    ///
+    /// # Errors
+    /// What the method to log in needs is missing.
+    pub fn options(&self, operation_timeout: GoDuration) -> Result<VaultOptions, SettingsError> {
+        let auth = match self.auth {
+            AuthMethod::Token => Auth::Token(needed(&self.token, "vault.token", "VAULT_TOKEN")?),
+            AuthMethod::AppRole => Auth::AppRole {
+                role_id: needed(&self.role_id, "vault.role_id", "VAULT_ROLE_ID")?,
+                secret_id: needed(&self.secret_id, "vault.secret_id", "VAULT_SECRET_ID")?,
+                mount: self.approle_mount.clone(),
+            },
+        };
+        if let Auth::Token(token) = &auth
+            && token.expose_secret().is_empty()
+        {
+            return Err(missing("vault.token", "VAULT_TOKEN"));
+        }
+        Ok(VaultOptions {
+            mount: self.mount.clone(),
+            namespace: self.namespace.clone(),
+            ca_file: self.ca_file.clone(),
+            operation_timeout: operation_timeout.0,
+            ..VaultOptions::new(&self.addr, auth)
+        })
+    }
+}
+
+impl AllocationSettings {
+    /// The limits of the allocation.
+    ///
+    /// # Errors
+    /// A number is outside its range.
+    pub fn limits(&self) -> Result<Limits, SettingsError> {
+        within("allocation.max_batch", "MAX_BATCH", self.max_batch, 1..=1000)?;
+        within("allocation.max_queue", "MAX_QUEUE", self.max_queue, 1..=usize::MAX)?;
+        within("allocation.max_waiting", "MAX_WAITING", self.max_waiting, 1..=usize::MAX)?;
+        within("allocation.store_parallel", "STORE_PARALLEL", self.store_parallel, 1..=256)?;
+        Ok(Limits {
+            max_hold: self.max_hold.0,
+            budget: self.budget.0,
+            max_batch: self.max_batch,
+            max_queue: self.max_queue,
+            max_waiting: self.max_waiting,
+            parallel: self.store_parallel,
+            store_silence: self.store_timeout.0,
+            idle: std::time::Duration::from_secs(1),
+        })
+    }
+}
+
+fn needed<T: Clone>(value: &Option<T>, path: &str, env: &str) -> Result<T, SettingsError> {
+    value.clone().ok_or_else(|| missing(path, env))
+}
+
+fn missing(path: &str, env: &str) -> SettingsError {
+    SettingsError(format!(
+        "setting {path} ({}_{env}) is missing: the way to log in to Vault needs it",
+        Settings::PREFIX
+    ))
+}
+
+fn within(path: &str, env: &str, value: usize, range: std::ops::RangeInclusive<usize>) -> Result<(), SettingsError> {
+    if range.contains(&value) {
+        return Ok(());
+    }
+    let allowed = match *range.end() {
+        usize::MAX => format!("a number from {}", range.start()),
+        end => format!("a number from {} to {end}", range.start()),
+    };
+    Err(SettingsError(format!(
+        "setting {path} ({}_{env}) is `{value}`: expected {allowed}",
+        Settings::PREFIX
+    )))
+}
