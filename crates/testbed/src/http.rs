@@ -34,7 +34,8 @@ async fn send(
         request = request.header("x-vault-token", token);
     }
     if let Some(body) = body {
-        request = request.json(body);
+        // What changes a server may have to wait for its disk, or for its election.
+        request = request.json(body).timeout(Duration::from_secs(30));
     }
     let answer = request.send().await?;
     let status = answer.status();

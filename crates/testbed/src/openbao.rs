@@ -16,6 +16,7 @@ use crate::{Launch, Process, Scratch, free_port, http, servers};
 
 const READY: Duration = Duration::from_secs(30);
 const DEV_TOKEN: &str = "root";
+const UNSEAL_KEY: &str = "Unseal Key: ";
 
 /// One OpenBao server with a KV v2 mount at `secret/`.
 pub struct OpenBao {
@@ -159,11 +160,11 @@ impl OpenBao {
         match self.mode {
             Mode::Dev => {
                 self.serving().await?;
-                let unseal_key = self
-                    .process()
-                    .log()
-                    .find(|line| Some(line.strip_prefix("Unseal Key: ")?.to_owned()));
-                let unseal_key = unseal_key.context("dev mode did not print its unseal key")?;
+                let process = self.process();
+                // It serves a moment before it tells.
+                process.log().wait_for(UNSEAL_KEY, READY).await?;
+                let told = |line: &str| Some(line.split_once(UNSEAL_KEY)?.1.to_owned());
+                let unseal_key = process.log().find(told).unwrap_or_default();
                 *self.keys() = Keys {
                     root_token: DEV_TOKEN.to_owned(),
                     unseal_key,
@@ -278,7 +279,10 @@ fn spawn(mode: Mode, dir: &Path, address: &str) -> Result<Process> {
         Mode::Raft { cluster_port } => {
             let config = dir.join("openbao.json");
             let settings = json!({
-                "storage": { "raft": { "path": dir.join("raft"), "node_id": "holdfast" } },
+                // Alone, it need not wait long for other candidates.
+                "storage": { "raft": {
+                    "path": dir.join("raft"), "node_id": "holdfast", "performance_multiplier": "1",
+                } },
                 "listener": [{ "tcp": { "address": listen, "tls_disable": true } }],
                 "api_addr": address,
                 "cluster_addr": format!("http://127.0.0.1:{cluster_port}"),

@@ -89,7 +89,10 @@ enum End {
 async fn through(client: &mut TcpStream, upstream: SocketAddr, faults: &Faults) -> End {
     let mut mode = faults.mode.subscribe();
     if *mode.borrow_and_update() == Mode::Silent {
-        let _ = tokio::join!(swallow(client), until_heard(&mut mode));
+        tokio::select! {
+            () = swallow(client) => until_heard(&mut faults.mode.subscribe()).await,
+            () = until_heard(&mut mode) => (),
+        }
         return End::Reset;
     }
     match TcpStream::connect(upstream).await {
@@ -105,10 +108,9 @@ async fn until_heard(mode: &mut watch::Receiver<Mode>) {
     let _ = mode.wait_for(|mode| *mode != Mode::Silent).await;
 }
 
-async fn swallow(client: &mut TcpStream) -> io::Result<()> {
+async fn swallow(client: &mut TcpStream) {
     let mut bytes = [0; 4096];
-    while client.read(&mut bytes).await? > 0 {}
-    Ok(())
+    while client.read(&mut bytes).await.is_ok_and(|read| read > 0) {}
 }
 
 async fn copy(

@@ -114,8 +114,11 @@ async fn a_resetting_proxy_takes_connections_and_resets_them() {
     let (upstream, _) = counter().await;
     let proxy = FaultProxy::start(&upstream).await.unwrap();
     proxy.reset().await.unwrap();
-    let mut connection = connect(&proxy).await.unwrap();
-    assert!(ask(&mut connection, "a").await.is_err());
+    let outcome = async { ask(&mut connect(&proxy).await?, "a").await };
+    assert_eq!(
+        outcome.await.unwrap_err().kind(),
+        ErrorKind::ConnectionReset
+    );
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! What the testbed promises to the tests that stand on it.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 mod etcd;
 mod fault_proxy;
 mod openbao;
