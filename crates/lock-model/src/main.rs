@@ -1,0 +1,49 @@
+//! `lock-model <name>…` explores named scenarios, `lock-model <word>=<value>…` one that is written
+//! out; without arguments it lists the names.
+
+use std::{io::Write, process::ExitCode, time::Instant};
+
+use lock_model::{Scenario, check, runs, spec};
+
+fn main() -> std::io::Result<ExitCode> {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let mut out = std::io::stdout().lock();
+    let scenarios = match chosen(&words) {
+        Ok(scenarios) => scenarios,
+        Err(message) => {
+            writeln!(std::io::stderr(), "{message}")?;
+            return Ok(ExitCode::from(2));
+        }
+    };
+    if words.is_empty() {
+        for scenario in scenarios {
+            writeln!(out, "{}", scenario.name)?;
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut code = ExitCode::SUCCESS;
+    for scenario in scenarios {
+        let begun = Instant::now();
+        let report = check(&scenario);
+        writeln!(out, "{report}  {:.1} s", begun.elapsed().as_secs_f32())?;
+        if !report.findings.is_empty() {
+            code = ExitCode::FAILURE;
+        }
+    }
+    Ok(code)
+}
+
+fn chosen(words: &[String]) -> Result<Vec<Scenario>, String> {
+    let all = runs::all();
+    if words.is_empty() {
+        return Ok(all);
+    }
+    if words[0].contains('=') {
+        return spec::parse(words).map(|scenario| vec![scenario]);
+    }
+    let named = |word: &String| {
+        let mut found = all.iter().filter(|scenario| scenario.name == *word);
+        found.next().cloned().ok_or(format!("{word}: no such scenario"))
+    };
+    words.iter().map(named).collect()
+}

@@ -1,0 +1,104 @@
+//! Mistakes that can be planted into the protocol, to see that the model finds what they break.
+//!
+//! Some are classics of lock protocols on etcd, some are what the first sketch of readers and
+//! permits had, and a few turn out to break nothing: those say which compares are spare.
+
+/// One deviation from the protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mistake {
+    /// The fencing token is the create revision of the holder key, which a hand-over keeps.
+    TokenIsCreateRevision,
+    /// A release compares the lease of the tenure and not its token.
+    ReleaseByLeaseAlone,
+    /// A waiter is promoted because the lock is free, wherever it stands in the queue.
+    PromotionWithoutOrder,
+    /// Two operations on one lock ride in one transaction, and see the same state before it.
+    TwoOperationsInABatch,
+    /// Cancelling a waiter deletes the guard key of its session.
+    CancelDeletesTheSessionGuard,
+    /// Acquire and enqueue do not look for the tombstone of their request.
+    NoTombstone,
+    /// "Acquired" is answered without a keepalive of the tenure's lease.
+    NoKeepaliveBeforeTheAnswer,
+    /// A pooled request of unknown outcome revokes its lease and forgets its queue entry.
+    RevokeWithoutCancel,
+    /// A waiter whose cancel fails because its entry is gone answers "not acquired" unseen.
+    GoneMeansNotAcquired,
+    /// A hand-over does not compare that the waiter's lease lives.
+    GrantWithoutGuard,
+    /// An entry whose lease is gone is left in the queue: neither cancelled nor evicted.
+    DeadWaiterStays,
+    /// A release by request id acts once and is over, whatever came of it.
+    ReleaseByRequestIdOnce,
+    /// The replica's liveness key is not compared by acquire and enqueue.
+    NoLivenessCompare,
+
+    /// An acquire takes what fits, however many wait.
+    BargingPastTheQueue,
+    /// An exclusive grant does not compare that there are no readers.
+    WriterIgnoresReaders,
+    /// A permit is granted by what the view shows, with no compare that none was added.
+    NoCapacityCompare,
+    /// The capacity compare of an acquire, but not the one of hand-over and promotion, is left out.
+    NoCapacityCompareOnHandOver,
+    /// Only the limit of the request itself is respected, not those of the permits granted.
+    OnlyTheOwnLimitCounts,
+    /// The tenure key of a reader is named by its lease, not by its request.
+    TenureNamedByLease,
+    /// A reader's acquire does not compare that its own tenure key is absent.
+    AcquireOverTheOwnTenure,
+    /// A reader's enqueue does not compare that its own tenure key is absent.
+    EnqueueBesideTheOwnTenure,
+    /// A run of readers may grant two waiters of one session in one transaction: two tenures with
+    /// the same lease and the same token.
+    RunTakesALeaseTwice,
+    /// A run leaves out who does not fit and goes on behind it.
+    RunSkipsWhoDoesNotFit,
+    /// Waiters are promoted only when the lock is quite free.
+    PromotionOnlyWhenFree,
+    /// Nobody promotes: the last one out is trusted to hand over.
+    NobodyPromotes,
+    /// A release with waiters always hands over, and tries for ever when nobody fits.
+    ReleaseOnlyHandsOver,
+    /// Enqueue does not compare the holder that it read.
+    EnqueueIgnoresTheHolder,
+    /// Hand-over and promotion do not compare the order of the queue; their view decides.
+    NoOrderCompare,
+    /// Hand-over compares the tenure that ends, and nothing about those that stay.
+    HandOverTrustsTheTenure,
+}
+
+impl Mistake {
+    /// All of them.
+    pub const ALL: &[Self] = &[
+        Self::TokenIsCreateRevision,
+        Self::ReleaseByLeaseAlone,
+        Self::PromotionWithoutOrder,
+        Self::TwoOperationsInABatch,
+        Self::CancelDeletesTheSessionGuard,
+        Self::NoTombstone,
+        Self::NoKeepaliveBeforeTheAnswer,
+        Self::RevokeWithoutCancel,
+        Self::GoneMeansNotAcquired,
+        Self::GrantWithoutGuard,
+        Self::DeadWaiterStays,
+        Self::ReleaseByRequestIdOnce,
+        Self::NoLivenessCompare,
+        Self::BargingPastTheQueue,
+        Self::WriterIgnoresReaders,
+        Self::NoCapacityCompare,
+        Self::NoCapacityCompareOnHandOver,
+        Self::OnlyTheOwnLimitCounts,
+        Self::TenureNamedByLease,
+        Self::AcquireOverTheOwnTenure,
+        Self::EnqueueBesideTheOwnTenure,
+        Self::RunTakesALeaseTwice,
+        Self::RunSkipsWhoDoesNotFit,
+        Self::PromotionOnlyWhenFree,
+        Self::NobodyPromotes,
+        Self::ReleaseOnlyHandsOver,
+        Self::EnqueueIgnoresTheHolder,
+        Self::NoOrderCompare,
+        Self::HandOverTrustsTheTenure,
+    ];
+}

@@ -1,0 +1,101 @@
+//! What a proposer makes of the answer to its proposal, or of none.
+
+use crate::{
+    compare::Verdict,
+    handler::{self, Reason, Stage},
+    keys::Seen,
+    mistake::Mistake,
+    proposal::{Kind, Proposal, Source},
+    release,
+    scenario::Scenario,
+    state::{Plain, State},
+};
+
+/// Whether somebody waits for the answer and could wait in vain.
+pub(crate) fn may_be_unknown(proposal: &Proposal) -> bool {
+    !proposal.abandoned && proposal.source != Source::Nobody
+}
+
+/// The proposer gets the answer, and with it what the "else" branch read.
+pub(crate) fn learn(scenario: &Scenario, state: &mut State, proposal: &Proposal, verdict: Verdict) {
+    if proposal.kind == Kind::PlainAcquire {
+        state.plain = if verdict == Verdict::Passes { Plain::Holds } else { Plain::Over };
+    }
+    if proposal.abandoned {
+        return;
+    }
+    match proposal.source {
+        Source::Nobody => (),
+        Source::Client | Source::CleanUp => release::learn(scenario, state, proposal, verdict),
+        Source::Handler => learn_in_handler(scenario, state, proposal, verdict),
+    }
+}
+
+/// The proposer's patience ends: it knows nothing of the outcome.
+pub(crate) fn give_up(state: &mut State, proposal: &Proposal) {
+    match proposal.source {
+        Source::Nobody => (),
+        Source::Client | Source::CleanUp => release::give_up(state, proposal),
+        Source::Handler => {
+            state.handlers[proposal.request()][proposal.replica()].stage = match proposal.kind {
+                Kind::Cancel => Stage::ToCancel,
+                _ => Stage::Unknown,
+            };
+        }
+    }
+}
+
+fn learn_in_handler(scenario: &Scenario, state: &mut State, proposal: &Proposal, verdict: Verdict) {
+    let (request, replica) = (proposal.request(), proposal.replica());
+    let written = state.keys().waiters[request].place;
+    let handler = &mut state.handlers[request][replica];
+    match (proposal.kind, verdict) {
+        (Kind::Enqueue, Verdict::Passes) => {
+            handler.stage = Stage::Queued;
+            handler.place = written;
+        }
+        (Kind::Acquire, Verdict::Passes) => read(scenario, state, request, replica, Stage::Again),
+        (Kind::Cancel | Kind::ReadBack, Verdict::Passes) => handler::answer_not(state, request, replica, Reason::Ended),
+        (Kind::Acquire | Kind::Enqueue, Verdict::Fails) => {
+            if !state.present(replica) || scenario.sessions && !state.keys().guarded(proposal.lease) {
+                handler::answer_not(state, request, replica, Reason::LeaseGone);
+            } else {
+                read(scenario, state, request, replica, Stage::Again);
+            }
+        }
+        (Kind::Cancel, Verdict::Fails) if scenario.makes(Mistake::GoneMeansNotAcquired) => {
+            handler::answer_not(state, request, replica, Reason::Ended);
+        }
+        (Kind::Cancel, Verdict::Fails) => read(scenario, state, request, replica, Stage::Idle),
+        (Kind::ReadBack, Verdict::Fails) => read(scenario, state, request, replica, Stage::Unknown),
+        (_, Verdict::LeaseGone) => handler::answer_not(state, request, replica, Reason::LeaseGone),
+        _ => (),
+    }
+}
+
+/// The handler reads what there is of its request and goes on from there; `otherwise` when there is
+/// nothing of it and no tombstone either, [`Stage::Idle`] for "it answers not acquired".
+pub(crate) fn read(scenario: &Scenario, state: &mut State, request: usize, replica: usize, otherwise: Stage) {
+    let ended = state.has_ended(request) && !scenario.makes(Mistake::NoTombstone);
+    let handler = &mut state.handlers[request][replica];
+    match state.log[0].look(scenario, request) {
+        Seen::Holds { token, lease, owner } => {
+            handler.stage = Stage::Found;
+            handler.token = token;
+            if scenario.makes(Mistake::TokenIsCreateRevision) {
+                handler.token = state.log[0].holders[scenario.lock_of(request)].created;
+            }
+            handler.owner = owner;
+            if usize::from(owner) == replica {
+                handler.lease = lease;
+            }
+        }
+        Seen::Waits { place, owner } if usize::from(owner) == replica => {
+            handler.stage = if handler.stage == Stage::Cancelling { Stage::ToCancel } else { Stage::Queued };
+            handler.place = place;
+        }
+        Seen::Waits { .. } => handler::answer_known(state, request, replica),
+        Seen::Nothing if ended || otherwise == Stage::Idle => handler::answer_not(state, request, replica, Reason::Ended),
+        Seen::Nothing => handler.stage = otherwise,
+    }
+}
