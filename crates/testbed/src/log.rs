@@ -3,7 +3,7 @@
 use std::{
     collections::VecDeque,
     io::{BufRead, BufReader, Read},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -18,16 +18,22 @@ const KEPT: usize = 20_000;
 pub struct Log(Arc<Inner>);
 
 struct Inner {
-    lines: Mutex<VecDeque<String>>,
+    kept: Mutex<Kept>,
     arrived: watch::Sender<u64>,
 }
 
+#[derive(Default)]
+struct Kept {
+    lines: VecDeque<String>,
+    followers: Vec<Follower>,
+}
+
+type Follower = Box<dyn Fn(&str) + Send>;
+
 impl Log {
     pub(crate) fn new() -> Self {
-        Self(Arc::new(Inner {
-            lines: Mutex::default(),
-            arrived: watch::Sender::new(0),
-        }))
+        let (kept, arrived) = (Mutex::default(), watch::Sender::new(0));
+        Self(Arc::new(Inner { kept, arrived }))
     }
 
     /// Everything printed so far.
@@ -37,7 +43,7 @@ impl Log {
 
     /// The last `count` lines.
     pub fn last(&self, count: usize) -> String {
-        let lines = self.0.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let lines = &self.kept().lines;
         let skipped = lines.len().saturating_sub(count);
         lines
             .iter()
@@ -54,8 +60,7 @@ impl Log {
 
     /// The value that `find` makes of the newest line it knows.
     pub fn find<T>(&self, mut find: impl FnMut(&str) -> Option<T>) -> Option<T> {
-        let lines = self.0.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        lines.iter().rev().find_map(|line| find(line))
+        self.kept().lines.iter().rev().find_map(|line| find(line))
     }
 
     /// Waits until a line that contains `text` has been printed.
@@ -80,25 +85,35 @@ impl Log {
         })
     }
 
-    /// Reads `from` to its end, giving each line to `each` as well.
-    pub(crate) fn fill(&self, from: impl Read, mut each: impl FnMut(&str)) {
+    /// Gives `follower` every line, those of the past first. It must not look into this log.
+    pub fn follow(&self, follower: impl Fn(&str) + Send + 'static) {
+        let mut kept = self.kept();
+        kept.lines.iter().for_each(|line| follower(line));
+        kept.followers.push(Box::new(follower));
+    }
+
+    /// Reads `from` to its end.
+    pub(crate) fn fill(&self, from: impl Read) {
         let mut from = BufReader::new(from);
         let mut line = Vec::new();
         while from.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
-            let text = String::from_utf8_lossy(line.trim_ascii_end()).into_owned();
-            each(&text);
-            self.push(text);
+            self.push(String::from_utf8_lossy(line.trim_ascii_end()).into_owned());
             line.clear();
         }
     }
 
     fn push(&self, line: String) {
-        let mut lines = self.0.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        if lines.len() == KEPT {
-            lines.pop_front();
+        let mut kept = self.kept();
+        kept.followers.iter().for_each(|follower| follower(&line));
+        if kept.lines.len() == KEPT {
+            kept.lines.pop_front();
         }
-        lines.push_back(line);
-        drop(lines);
+        kept.lines.push_back(line);
+        drop(kept);
         self.0.arrived.send_modify(|count| *count += 1);
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.0.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -103,6 +103,22 @@ impl OpenBao {
         Arc::clone(&self.current())
     }
 
+    /// A token that may do what `policy` says and nothing else, for as long as it is renewed.
+    ///
+    /// # Errors
+    /// When the policy is not one.
+    pub async fn token(&self, name: &str, policy: &str) -> Result<String> {
+        self.post(
+            &format!("sys/policies/acl/{name}"),
+            &json!({ "policy": policy }),
+        )
+        .await?;
+        let asked = json!({ "policies": [name], "period": "24h", "no_parent": true });
+        let token = self.post("auth/token/create", &asked).await?;
+        let token = token["auth"]["client_token"].as_str().map(str::to_owned);
+        token.context("the answer holds no token")
+    }
+
     /// Seals it: it answers, and refuses everything.
     ///
     /// # Errors
@@ -280,6 +296,7 @@ fn spawn(mode: Mode, dir: &Path, address: &str) -> Result<Process> {
             let config = dir.join("openbao.json");
             let settings = json!({
                 // Alone, it need not wait long for other candidates.
+                "log_level": "warn",
                 "storage": { "raft": {
                     "path": dir.join("raft"), "node_id": "holdfast", "performance_multiplier": "1",
                 } },

@@ -30,8 +30,6 @@ const INHERITED: &[&str] = &[
     "LLVM_PROFILE_FILE",
 ];
 
-type EachLine = Box<dyn FnMut(&str) + Send>;
-
 /// What to start.
 pub struct Launch {
     name: String,
@@ -39,7 +37,6 @@ pub struct Launch {
     args: Vec<OsString>,
     env: Vec<(OsString, OsString)>,
     dir: Option<PathBuf>,
-    each_line: EachLine,
 }
 
 impl Launch {
@@ -52,7 +49,6 @@ impl Launch {
             args: Vec::new(),
             env: Vec::new(),
             dir: None,
-            each_line: Box::new(|_| ()),
         }
     }
 
@@ -77,13 +73,6 @@ impl Launch {
         self
     }
 
-    /// Is given every line that the child prints.
-    #[must_use]
-    pub fn each_line(mut self, each: impl FnMut(&str) + Send + 'static) -> Self {
-        self.each_line = Box::new(each);
-        self
-    }
-
     /// Starts it.
     ///
     /// # Errors
@@ -99,7 +88,7 @@ impl Launch {
         command.process_group(0);
         let child = spawner::spawn(command)
             .with_context(|| format!("starting {}", self.program.display()))?;
-        Process::watch(self.name, child, output, self.each_line)
+        Process::watch(self.name, child, output)
     }
 
     fn command(&self) -> Command {
@@ -141,12 +130,7 @@ pub struct Process {
 }
 
 impl Process {
-    fn watch(
-        name: String,
-        child: Child,
-        output: PipeReader,
-        mut each_line: EachLine,
-    ) -> Result<Self> {
+    fn watch(name: String, child: Child, output: PipeReader) -> Result<Self> {
         let pid = i32::try_from(child.id())
             .ok()
             .and_then(Pid::from_raw)
@@ -154,7 +138,7 @@ impl Process {
         let log = Log::new();
         let reader = {
             let log = log.clone();
-            thread::spawn(move || log.fill(output, |line| each_line(line)))
+            thread::spawn(move || log.fill(output))
         };
         let (sender, end) = watch::channel(None);
         let reaping = Arc::new(Mutex::new(()));
