@@ -187,3 +187,65 @@ fn of_status(code: u16, text: String) -> VaultError {
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of_vault(code: u16, errors: &[&str]) -> VaultError {
+        let errors = errors.iter().map(|text| (*text).to_owned()).collect();
+        Failure::of(ClientError::APIError { code, errors }).into_error()
+    }
+
+    fn of_anything(code: u16, content: &str) -> VaultError {
+        let content = Some(content.to_owned());
+        let source = RestError::ServerResponseError { code, content };
+        Failure::of(ClientError::RestClientError { source }).into_error()
+    }
+
+    #[test]
+    fn only_an_answer_that_refuses_proves_that_nothing_was_written() {
+        for error in [
+            of_vault(400, &["error parsing check-and-set parameter"]),
+            of_vault(403, &["permission denied"]),
+            of_vault(404, &["no handler for route \"x\""]),
+            of_vault(429, &["rate limit quota exceeded"]),
+            of_vault(503, &["Vault is sealed"]),
+            of_anything(413, "<html>too large</html>"),
+        ] {
+            assert!(error.surely_not_written(), "{error:?}");
+        }
+        for error in [
+            of_vault(500, &["internal error"]),
+            of_vault(412, &["required index state not present"]),
+            of_vault(
+                503,
+                &["local node not active but active cluster node not found"],
+            ),
+            of_anything(502, "<html>bad gateway</html>"),
+            of_anything(503, "<html>Vault is sealed, says a proxy</html>"),
+            of_anything(504, ""),
+            of_anything(408, ""),
+            VaultError::timed_out(),
+            Failure::of(ClientError::ResponseEmptyError).into_error(),
+        ] {
+            assert!(matches!(error, VaultError::Unknown { .. }), "{error:?}");
+            assert!(!error.surely_not_written(), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn a_404_of_a_proxy_is_no_absence() {
+        let error = of_anything(404, "<html>not found</html>");
+        assert!(matches!(error, VaultError::BadRequest(_)), "{error:?}");
+    }
+
+    #[test]
+    fn the_public_sentence_does_not_repeat_its_cause() {
+        let cause = serde_json::from_str::<u8>("x").expect_err("x is no number");
+        let text = cause.to_string();
+        let error = VaultError::Data(Arc::new(cause));
+        assert_eq!(error.source().map(ToString::to_string), Some(text.clone()));
+        assert!(!error.to_string().contains(&text));
+    }
+}

@@ -15,16 +15,23 @@
 //! use secrecy::SecretString;
 //! use vault_kv::{Auth, Read, VaultKv, VaultOptions, Write};
 //!
+//! #[derive(serde::Serialize, serde::Deserialize)]
+//! struct Counter {
+//!     value: u64,
+//! }
+//!
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! let token = SecretString::from("hvs.example");
 //! let vault = VaultKv::connect(VaultOptions::new("http://127.0.0.1:8200", Auth::Token(token)))?;
-//! let (cas, count) = match vault.read::<u64>("counters/web").await? {
-//!     Read::Absent => (0, 0),
-//!     Read::Deleted { version } => (version, 0),
+//!
+//! let (cas, mut counter) = match vault.read("counters/web").await? {
+//!     Read::Absent => (0, Counter { value: 0 }),
+//!     Read::Deleted { .. } => return Err("somebody deleted the counter".into()),
 //!     Read::Present(secret) => (secret.version, secret.data),
 //! };
-//! match vault.write("counters/web", cas, &(count + 1)).await? {
-//!     Write::Written { version } => println!("moved to {} in version {version}", count + 1),
+//! counter.value += 1;
+//! match vault.write("counters/web", cas, &counter).await? {
+//!     Write::Written { version } => println!("{} is ours, in version {version}", counter.value),
 //!     Write::Mismatch => println!("another writer was first: read again"),
 //! }
 //! # Ok(())

@@ -136,7 +136,8 @@ impl VaultKv {
         }
     }
 
-    /// Writes a secret if the path is at version `cas`; 0 stands for "nothing was ever written here".
+    /// Writes a secret, which must be a JSON object, if the path is at version `cas`; 0 stands for
+    /// "nothing was ever written here".
     ///
     /// # Errors
     /// [`VaultError`]; after [`VaultError::Unknown`] the write may have happened or may still happen.

@@ -1,8 +1,4 @@
 //! A server that answers as a test tells it: late, wrong, cut off, or not at all.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test helper: what fails here fails the test"
-)]
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
