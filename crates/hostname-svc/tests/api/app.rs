@@ -1,0 +1,155 @@
+//! The service under test, with verbs.
+
+use reqwest::{Client, Response, StatusCode};
+use serde_json::{Value, json};
+use testbed::{RunningService, Service};
+use tokio::sync::OnceCell;
+
+/// A running hostname-svc.
+pub(crate) struct TestApp {
+    pub(crate) service: RunningService,
+    pub(crate) client: Client,
+}
+
+/// An answer, read to its end.
+#[derive(Debug, Clone)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: reqwest::header::HeaderMap,
+    pub(crate) body: Value,
+}
+
+/// A lock service in memory, shared by the tests that do nothing to it.
+pub(crate) async fn lock_service() -> &'static RunningService {
+    static LOCKS: OnceCell<RunningService> = OnceCell::const_new();
+    LOCKS
+        .get_or_init(|| async {
+            let locks = Service::new("shared-lock-svc").env("SHARED_LOCK_STORAGE_TYPE", "memory");
+            locks.start().await.unwrap()
+        })
+        .await
+}
+
+/// hostname-svc on a store of its own, with the lock service at `locks`.
+pub(crate) fn embedded(locks: &str) -> Service {
+    Service::new("hostname-svc")
+        .env("HOSTNAME_SVC_STORE", "embedded")
+        .env("HOSTNAME_SVC_LOCK_URL", locks)
+        // Each test has its own counters, so each has its own locks.
+        .env("HOSTNAME_SVC_LOCK_KEY_PREFIX", unique("hostname"))
+}
+
+/// A name that no other test uses.
+pub(crate) fn unique(name: &str) -> String {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    format!("{name}-{}", NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+impl TestApp {
+    /// One on an embedded store and the shared lock service.
+    pub(crate) async fn start() -> Self {
+        Self::with(embedded(lock_service().await.url())).await
+    }
+
+    pub(crate) async fn with(service: Service) -> Self {
+        Self::of(service.start().await.unwrap())
+    }
+
+    pub(crate) fn of(service: RunningService) -> Self {
+        Self {
+            service,
+            client: Client::builder().no_proxy().build().unwrap(),
+        }
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.service.url())
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        Answer::read(self.client.get(self.url(path)).send().await.unwrap()).await
+    }
+
+    pub(crate) async fn allocate(&self, body: &Value) -> Answer {
+        let request = self.client.post(self.url("/v1/hostnames")).json(body);
+        Answer::read(request.send().await.unwrap()).await
+    }
+
+    pub(crate) async fn allocate_with_key(&self, body: &Value, key: &str) -> Answer {
+        let request = self.client.post(self.url("/v1/hostnames")).json(body);
+        let request = request.header("Idempotency-Key", key);
+        Answer::read(request.send().await.unwrap()).await
+    }
+
+    /// Sends a body as it stands.
+    pub(crate) async fn post_raw(&self, content_type: Option<&str>, body: impl Into<reqwest::Body>) -> Answer {
+        let mut request = self.client.post(self.url("/v1/hostnames")).body(body);
+        if let Some(content_type) = content_type {
+            request = request.header("content-type", content_type);
+        }
+        Answer::read(request.send().await.unwrap()).await
+    }
+
+    /// The hostnames that a query lists on its first page.
+    pub(crate) async fn listed(&self, query: &str) -> Vec<String> {
+        let page = self.get(&format!("/v1/hostnames?{query}")).await;
+        assert_eq!(page.status, 200, "{page:?}");
+        let hostnames = page.body["hostnames"].as_array().unwrap();
+        hostnames.iter().map(|it| it["hostname"].as_str().unwrap().to_owned()).collect()
+    }
+}
+
+impl Answer {
+    pub(crate) async fn read(response: Response) -> Self {
+        Self::read_if_whole(response).await.unwrap()
+    }
+
+    /// The answer, unless the connection broke in the middle of it.
+    pub(crate) async fn read_if_whole(response: Response) -> Option<Self> {
+        let (status, headers) = (response.status(), response.headers().clone());
+        let body = response.bytes().await.ok()?;
+        Some(Self {
+            status,
+            headers,
+            body: serde_json::from_slice(&body).unwrap_or_default(),
+        })
+    }
+
+    /// The hostname that was given out.
+    pub(crate) fn hostname(&self) -> &str {
+        assert!(self.status.is_success(), "{self:?}");
+        self.body["hostname"].as_str().unwrap()
+    }
+
+    pub(crate) fn counter(&self) -> u64 {
+        assert!(self.status.is_success(), "{self:?}");
+        self.body["counter"].as_u64().unwrap()
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        Some(self.headers.get(name)?.to_str().unwrap())
+    }
+
+    /// The fields that a 422 complains of.
+    pub(crate) fn fields(&self) -> Vec<&str> {
+        assert_eq!(self.status, 422, "{self:?}");
+        assert_eq!(self.header("content-type"), Some("application/problem+json"));
+        let errors = self.body["errors"].as_array().unwrap();
+        errors.iter().map(|it| it["field"].as_str().unwrap()).collect()
+    }
+
+    /// Checks the code of a problem.
+    pub(crate) fn is_problem(&self, status: u16, code: &str) {
+        assert_eq!((self.status.as_u16(), &self.body["code"]), (status, &json!(code)), "{self:?}");
+        assert_eq!(self.header("content-type"), Some("application/problem+json"));
+        assert_eq!(self.body["type"], format!("/problems/{code}"));
+        if matches!(status, 429 | 503) && self.body["retryable"] == true {
+            assert!(self.header("retry-after").is_some(), "{self:?}");
+        }
+    }
+}
+
+pub(crate) fn wish(application: &str, role: &str, environment: &str) -> Value {
+    json!({ "application": application, "role": role, "environment": environment })
+}

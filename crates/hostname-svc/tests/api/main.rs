@@ -1,0 +1,13 @@
+//! The service from outside: the shipped binary, over HTTP, beside real servers.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod app;
+mod allocate;
+mod durability;
+mod faults;
+mod idempotency;
+mod listing;
+mod main_job;
+mod rejections;
+mod stores;
+mod vault;

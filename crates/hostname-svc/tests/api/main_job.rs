@@ -1,0 +1,155 @@
+//! The main job, end to end: replicas that are processes of their own, a real etcd, a real Vault API.
+
+use std::collections::{BTreeSet, HashMap};
+
+use futures_util::future::join_all;
+use reqwest::Client;
+use serde_json::Value;
+use testbed::{Etcd, OpenBao, RunningService, Service};
+
+use crate::{
+    app::{Answer, wish},
+    vault::Vault,
+};
+
+/// One etcd, one Vault, two lock servers.
+struct Stage {
+    _etcd: Etcd,
+    bao: OpenBao,
+    locks: Vec<RunningService>,
+}
+
+impl Stage {
+    async fn set() -> Self {
+        let (etcd, bao) = tokio::join!(Etcd::start(), OpenBao::start_raft());
+        let etcd = etcd.unwrap();
+        let lock = || {
+            Service::new("shared-lock-svc")
+                .env("SHARED_LOCK_STORAGE_TYPE", "etcd")
+                .env("SHARED_LOCK_ETCD_ADDR_LIST", etcd.endpoint())
+                .start()
+        };
+        let locks = join_all([lock(), lock()]).await.into_iter().map(Result::unwrap).collect();
+        Self {
+            _etcd: etcd,
+            bao: bao.unwrap(),
+            locks,
+        }
+    }
+
+    async fn replicas(&self, base: &str) -> Vec<RunningService> {
+        let urls: Vec<_> = self.locks.iter().map(RunningService::url).collect();
+        let vault = Vault::of(&self.bao);
+        let mut replicas = Vec::new();
+        for _ in 0..3 {
+            let service = vault.service(self.bao.address(), base, &urls.join(",")).await;
+            replicas.push(service.start().await.unwrap());
+        }
+        replicas
+    }
+}
+
+fn client() -> Client {
+    Client::builder().no_proxy().build().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_callers_at_once_on_three_replicas_get_a_thousand_names_without_a_gap() {
+    let stage = Stage::set().await;
+    let replicas = stage.replicas("crowd").await;
+    let client = client();
+    let calls = (0..1200).map(|call| {
+        let body = match call % 6 {
+            0 => wish("other", "db", "prod"),
+            _ => wish("splunk", "web", "dev"),
+        };
+        let request = client.post(format!("{}/v1/hostnames", replicas[call % 3].url())).json(&body);
+        async { Answer::read(request.send().await.unwrap()).await }
+    });
+    let answers = join_all(calls).await;
+    let refused: Vec<_> = answers.iter().filter(|answer| answer.status != 201).collect();
+    assert!(refused.is_empty(), "{} refused, the first: {:?}", refused.len(), refused[0]);
+    check_names(&answers, "splunk", 1000);
+    check_names(&answers, "other", 200);
+
+    let records = Vault::of(&stage.bao).records("crowd").await;
+    let recorded: BTreeSet<_> = records.iter().map(|it| it["hostname"].as_str().unwrap()).collect();
+    let told: BTreeSet<_> = answers.iter().map(Answer::hostname).collect();
+    assert_eq!(records.len(), 1200);
+    assert_eq!(recorded, told);
+}
+
+/// The counters of an application are 1 to `count`, and all of its names are different.
+fn check_names(answers: &[Answer], application: &str, count: u64) {
+    let own = answers.iter().filter(|answer| answer.body["application"] == application);
+    let mut counters: Vec<_> = own.clone().map(Answer::counter).collect();
+    counters.sort_unstable();
+    assert_eq!(counters, (1..=count).collect::<Vec<_>>());
+    assert_eq!(own.map(Answer::hostname).collect::<BTreeSet<_>>().len() as u64, count);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_killed_in_the_middle_costs_no_name_and_leaves_no_gap() {
+    let stage = Stage::set().await;
+    let replicas = stage.replicas("killed").await;
+    let client = client();
+    let calls = (0..600).map(|call| {
+        let (client, replicas) = (&client, &replicas);
+        async move { (call, call_until_answered(client, replicas, call).await) }
+    });
+    let kill = async {
+        let client = &client;
+        let doomed = format!("{}/metrics", replicas[0].url());
+        let busy = testbed::eventually("the first names", std::time::Duration::from_secs(30), async || {
+            let text = client.get(&doomed).send().await?.text().await?;
+            anyhow::ensure!(text.contains(r#"hostname_store_operation_duration_seconds_count{operation="write",outcome="ok"}"#), "none yet");
+            Ok(())
+        });
+        busy.await.unwrap();
+        replicas[0].kill().unwrap();
+    };
+    let (answers, ()) = tokio::join!(join_all(calls), kill);
+
+    let mut owners: HashMap<String, usize> = HashMap::new();
+    for (call, answer) in &answers {
+        let other = owners.insert(answer.hostname().to_owned(), *call);
+        assert_eq!(other, None, "{} was given twice", answer.hostname());
+    }
+    // Each key is asked once more, elsewhere: it gets the name that it got.
+    let again = answers.iter().map(|(call, _)| ask(&client, &replicas[1 + call % 2], *call));
+    for ((call, first), again) in answers.iter().zip(join_all(again).await) {
+        assert_eq!(again.unwrap().body, first.body, "call {call}");
+    }
+    check_explained(&Vault::of(&stage.bao), answers.len()).await;
+}
+
+async fn ask(client: &Client, replica: &RunningService, call: usize) -> Option<Answer> {
+    let request = client.post(format!("{}/v1/hostnames", replica.url()));
+    let request = request.json(&wish("splunk", "web", "dev")).header("idempotency-key", format!("call-{call}"));
+    let answer = Answer::read_if_whole(request.send().await.ok()?).await?;
+    (answer.status != 503).then_some(answer)
+}
+
+/// Asks replica after replica, with the same key, until one answers.
+async fn call_until_answered(client: &Client, replicas: &[RunningService], call: usize) -> Answer {
+    for replica in replicas.iter().cycle().skip(call % 3).take(30) {
+        if let Some(answer) = ask(client, replica, call).await {
+            return answer;
+        }
+    }
+    panic!("call {call} was never answered");
+}
+
+/// Each number has a record or is skipped, and each key has one record.
+async fn check_explained(vault: &Vault, keys: usize) {
+    let counter = vault.read("secret/data/killed/counters/splunk/web/dev").await;
+    let records = vault.records("killed").await;
+    let owners: BTreeSet<_> = records.iter().map(|it| it["owner"]["key"].as_str().unwrap()).collect();
+    assert_eq!((records.len(), owners.len()), (keys, keys));
+    let mut numbers: Vec<_> = records.iter().map(|it| it["counter"].as_u64().unwrap()).collect();
+    let skipped = counter["skipped"].as_object().cloned().unwrap_or_default();
+    assert!(skipped.values().all(|skip| skip["why"] == "duplicate"), "{}", Value::Object(skipped));
+    numbers.extend(skipped.keys().map(|number| number.parse::<u64>().unwrap()));
+    numbers.sort_unstable();
+    assert_eq!(numbers, (1..=counter["value"].as_u64().unwrap()).collect::<Vec<_>>());
+}

@@ -1,0 +1,88 @@
+//! A real Vault API, and the service logged in to it with the policy that the project ships.
+
+use reqwest::{Client, Method};
+use serde_json::{Value, json};
+use testbed::{OpenBao, Service, workspace_root};
+use tokio::sync::OnceCell;
+
+/// A server in memory, shared by the tests that do nothing to it.
+pub(crate) async fn open_bao() -> &'static OpenBao {
+    static BAO: OnceCell<OpenBao> = OnceCell::const_new();
+    BAO.get_or_init(|| async { OpenBao::start().await.unwrap() }).await
+}
+
+/// Vault's own API, as root.
+pub(crate) struct Vault {
+    client: Client,
+    address: String,
+    token: String,
+}
+
+impl Vault {
+    pub(crate) fn of(bao: &OpenBao) -> Self {
+        Self {
+            client: Client::builder().no_proxy().build().unwrap(),
+            address: bao.address().to_owned(),
+            token: bao.root_token(),
+        }
+    }
+
+    pub(crate) async fn call(&self, method: &str, path: &str, body: Value) -> Value {
+        let method = Method::from_bytes(method.as_bytes()).unwrap();
+        let request = self.client.request(method, format!("{}/v1/{path}", self.address));
+        let response = request.header("X-Vault-Token", &self.token).json(&body).send().await.unwrap();
+        serde_json::from_slice(&response.bytes().await.unwrap()).unwrap_or_default()
+    }
+
+    pub(crate) async fn read(&self, path: &str) -> Value {
+        self.call("GET", path, json!(null)).await["data"]["data"].clone()
+    }
+
+    /// The names in a folder of the mount `secret`.
+    pub(crate) async fn list(&self, folder: &str) -> Vec<String> {
+        let names = self.call("LIST", &format!("secret/metadata/{folder}"), json!(null)).await;
+        let names = names["data"]["keys"].as_array().cloned().unwrap_or_default();
+        names.iter().map(|name| name.as_str().unwrap().to_owned()).collect()
+    }
+
+    /// All audit records below a base path.
+    pub(crate) async fn records(&self, base: &str) -> Vec<Value> {
+        let mut paths = Vec::new();
+        for folder in self.list(&format!("{base}/hosts")).await {
+            let names = self.list(&format!("{base}/hosts/{folder}")).await;
+            paths.extend(names.iter().map(|name| format!("secret/data/{base}/hosts/{folder}{name}")));
+        }
+        use futures_util::StreamExt;
+        let reads = futures_util::stream::iter(&paths).map(|path| self.read(path)).buffer_unordered(32);
+        reads.collect().await
+    }
+
+    /// Sets up an AppRole that may do what `deploy/vault/hostname-svc.hcl` allows below `base`, and gives
+    /// its role id and secret id.
+    pub(crate) async fn approle(&self, base: &str) -> (String, String) {
+        let file = workspace_root().join("deploy/vault/hostname-svc.hcl");
+        let policy = std::fs::read_to_string(file).unwrap().replace("/hostnames/", &format!("/{base}/"));
+        self.call("PUT", &format!("sys/policies/acl/{base}"), json!({ "policy": policy })).await;
+        self.call("POST", "sys/auth/approle", json!({ "type": "approle" })).await;
+        let role = format!("auth/approle/role/{base}");
+        self.call("POST", &role, json!({ "token_policies": [base], "token_ttl": "1h" })).await;
+        let id = self.call("GET", &format!("{role}/role-id"), json!(null)).await;
+        let secret = self.call("POST", &format!("{role}/secret-id"), json!({})).await;
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        (text(&id["data"]["role_id"]), text(&secret["data"]["secret_id"]))
+    }
+
+    /// hostname-svc below `base`, logged in by an AppRole, with the lock service at `locks`.
+    pub(crate) async fn service(&self, address: &str, base: &str, locks: &str) -> Service {
+        let (role_id, secret_id) = self.approle(base).await;
+        Service::new("hostname-svc")
+            .env("HOSTNAME_SVC_STORE", "vault")
+            .env("HOSTNAME_SVC_VAULT_ADDR", address)
+            .env("HOSTNAME_SVC_VAULT_BASE_PATH", base)
+            .env("HOSTNAME_SVC_VAULT_AUTH", "approle")
+            .env("HOSTNAME_SVC_VAULT_ROLE_ID", role_id)
+            .env("HOSTNAME_SVC_VAULT_SECRET_ID", secret_id)
+            .env("HOSTNAME_SVC_LOCK_URL", locks)
+            .env("HOSTNAME_SVC_LOCK_KEY_PREFIX", base)
+    }
+}
