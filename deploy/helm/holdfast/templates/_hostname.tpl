@@ -44,5 +44,18 @@ env:
   {{- include "holdfast.secret-env" (list "HOSTNAME_SVC_VAULT_ROLE_ID" $vault.existingSecret $vault.roleIdKey) | nindent 2 }}
   {{- include "holdfast.secret-env" (list "HOSTNAME_SVC_VAULT_SECRET_ID" $vault.existingSecret $vault.secretIdKey) | nindent 2 }}
 {{- end }}
+{{- with $vault.tls.existingSecret }}
+  - name: HOSTNAME_SVC_VAULT_CA_FILE
+    value: /etc/vault/ca.crt
+files:
+  - name: vault-tls
+    mountPath: /etc/vault
+    secret:
+      secretName: {{ . }}
+      defaultMode: 0440
+      items:
+        - key: {{ $vault.tls.caKey }}
+          path: ca.crt
+{{- end }}
 {{- end }}
 {{- end }}

@@ -133,8 +133,17 @@ def test_vaults_approle_comes_from_a_secret(render):
     assert "HOSTNAME_SVC_VAULT_TOKEN" not in env
 
 
-def test_hostname_on_vault_writes_nowhere(render):
+def test_vaults_private_authority_is_mounted_where_the_setting_says(render):
     rendered = render(ci="external")
+    (mount,) = rendered.container("hostname")["volumeMounts"]
+    (volume,) = rendered.pod("hostname")["volumes"]
+    assert volume["secret"]["secretName"] == "vault-ca"
+    (item,) = volume["secret"]["items"]
+    assert rendered.env("hostname")["HOSTNAME_SVC_VAULT_CA_FILE"] == f"{mount['mountPath']}/{item['path']}"
+
+
+def test_hostname_on_vault_writes_nowhere(render):
+    rendered = render(ci="hostname-alone")
     assert "volumes" not in rendered.pod("hostname")
     assert "HOSTNAME_SVC_DATA_DIR" not in rendered.env("hostname")
 

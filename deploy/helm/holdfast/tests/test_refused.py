@@ -36,6 +36,7 @@ REFUSED = {
     "Vault without an address": (hostname(store="vault", vault={"existingSecret": "x"}), "hostname.vault.address is empty"),
     "Vault without credentials": (hostname(store="vault", vault={"address": "https://vault:8200"}), "hostname.vault.existingSecret is empty"),
     "a Vault address without a scheme": (hostname(**VAULT | {"vault": {"address": "vault:8200"}}), "/hostname/vault/address"),
+    "a Vault address with a path": (hostname(**VAULT | {"vault": {"address": "https://vault:8200/v1"}}), "/hostname/vault/address"),
     "a way to log in to Vault that does not exist": (hostname(vault={"auth": "password"}), "/hostname/vault/auth"),
     "a mount with a slash in front": (hostname(vault={"mount": "/secret"}), "/hostname/vault/mount"),
     "a token in the values": (hostname(vault={"token": "s.secret"}), "'token' not allowed"),
