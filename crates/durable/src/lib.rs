@@ -142,7 +142,7 @@ impl Durable {
         T: Send + 'static,
         E: From<WriteError> + Send + 'static,
     {
-        if *self.shared.poisoned.borrow() {
+        if self.is_poisoned() {
             return Err(WriteError::Poisoned.into());
         }
         let (answer, outcome) = oneshot::channel();
@@ -163,6 +163,12 @@ impl Durable {
         let _ = self.shared.poisoned.subscribe().wait_for(|it| *it).await;
     }
 
+    /// Whether a commit has failed.
+    #[must_use]
+    pub fn is_poisoned(&self) -> bool {
+        *self.shared.poisoned.borrow()
+    }
+
     /// How many jobs wait to be run.
     #[must_use]
     pub fn queue_depth(&self) -> usize {
@@ -181,7 +187,7 @@ impl Durable {
     }
 
     fn snapshot(&self) -> Result<Snapshot, ReadError> {
-        if *self.shared.poisoned.borrow() {
+        if self.is_poisoned() {
             return Err(ReadError::Poisoned);
         }
         Snapshot::of(&self.shared.opened.database)

@@ -63,17 +63,17 @@ pub async fn serve_until(
     store: EmbeddedStore,
     shutdown: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
-    let mut failed = false;
     let down = async {
         tokio::select! {
             () = shutdown => (),
-            () = store.poisoned() => failed = true,
+            () = store.poisoned() => (),
         }
     };
     http::serve(parts, Arc::new(messages), down)
         .await
         .context("serving")?;
-    if failed {
+    // Also when it failed only on the way down.
+    if store.is_poisoned() {
         bail!("the store failed to write; the next start will copy it before it is ready");
     }
     store.close().await;

@@ -31,6 +31,7 @@ async fn after_a_failed_sync_nothing_is_trusted_any_more() {
     let faults = Faults::default();
     let table = open_with(&dir, &faults);
     put(&table, b"before", b"v").await.unwrap();
+    assert!(!table.is_poisoned());
 
     faults.fail_syncs();
     let poisoned = tokio::spawn({
@@ -48,6 +49,7 @@ async fn after_a_failed_sync_nothing_is_trusted_any_more() {
     }
     soon(poisoned).await.unwrap();
     soon(table.poisoned()).await;
+    assert!(table.is_poisoned());
     assert!(matches!(
         put(&table, b"after", b"v").await,
         Err(WriteError::Poisoned)

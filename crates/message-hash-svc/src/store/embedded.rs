@@ -46,6 +46,12 @@ impl EmbeddedStore {
         self.table.poisoned().await;
     }
 
+    /// Whether a commit has failed.
+    #[must_use]
+    pub fn is_poisoned(&self) -> bool {
+        self.table.is_poisoned()
+    }
+
     /// Finishes what waits, and closes the file when this is the last handle.
     pub async fn close(self) {
         self.table.close().await;
