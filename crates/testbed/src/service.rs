@@ -17,6 +17,7 @@ const DRAINED: Duration = Duration::from_secs(30);
 /// A service to be started as a process of its own.
 pub struct Service {
     name: String,
+    binary: Option<PathBuf>,
     env: Vec<(String, String)>,
 }
 
@@ -25,6 +26,7 @@ impl Service {
     pub fn new(name: &str) -> Self {
         Self {
             name: name.to_owned(),
+            binary: None,
             env: Vec::new(),
         }
     }
@@ -34,6 +36,13 @@ impl Service {
     #[must_use]
     pub fn env(mut self, name: &str, value: impl Into<String>) -> Self {
         self.env.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// Starts this file, and builds nothing.
+    #[must_use]
+    pub fn binary(mut self, binary: PathBuf) -> Self {
+        self.binary = Some(binary);
         self
     }
 
@@ -52,11 +61,19 @@ impl Service {
     /// # Errors
     /// When it does not compile, or ends; the message ends with its log.
     pub async fn start_listening(self) -> Result<RunningService> {
-        let name = self.name.clone();
-        let binary = tokio::task::spawn_blocking(move || build(&name)).await??;
-        let data = Scratch::new(&self.name)?;
-        let mut env = defaults(&self.name, free_port()?, &data)?;
-        env.retain(|(name, _)| self.env.iter().all(|(set, _)| set != name));
+        let binary = self.built().await?;
+        let mut env = defaults(&self.name, free_port()?)?;
+        env.retain(|(name, _)| !self.sets(name));
+        let data_dir = format!("{}_DATA_DIR", prefix(&self.name)?);
+        let data = if self.sets(&data_dir) {
+            None
+        } else {
+            Some(Scratch::new(&self.name)?)
+        };
+        env.extend(
+            data.iter()
+                .map(|data| (data_dir.clone(), data.path().display().to_string())),
+        );
         env.extend(self.env);
         let plan = Plan {
             name: self.name,
@@ -72,6 +89,18 @@ impl Service {
             _data: data,
         })
     }
+
+    async fn built(&self) -> Result<PathBuf> {
+        if let Some(binary) = &self.binary {
+            return Ok(binary.clone());
+        }
+        let name = self.name.clone();
+        tokio::task::spawn_blocking(move || build(&name)).await?
+    }
+
+    fn sets(&self, name: &str) -> bool {
+        self.env.iter().any(|(set, _)| set == name)
+    }
 }
 
 /// A service that was started; it may have been killed since.
@@ -80,7 +109,7 @@ pub struct RunningService {
     url: String,
     process: Mutex<Arc<Process>>,
     /// Removed when the service is dropped.
-    _data: Scratch,
+    _data: Option<Scratch>,
 }
 
 impl RunningService {
@@ -197,36 +226,31 @@ impl Plan {
 }
 
 /// What a service needs that starts beside others of its kind.
-fn defaults(service: &str, port: u16, data: &Scratch) -> Result<Vec<(String, String)>> {
-    let directory = data
-        .path()
-        .to_str()
-        .context("the checkout's path is not UTF-8")?
-        .to_owned();
-    let (prefix, listen) = match service {
-        "shared-lock-svc" => (
-            "SHARED_LOCK",
-            vec![
-                ("SERVER_ADDRESS", "127.0.0.1".into()),
-                ("SERVER_PORT", port.to_string()),
-            ],
-        ),
-        "hostname-svc" => (
-            "HOSTNAME_SVC",
-            vec![("LISTEN", format!("127.0.0.1:{port}"))],
-        ),
-        "message-hash-svc" => (
-            "MESSAGE_HASH",
-            vec![("LISTEN", format!("127.0.0.1:{port}"))],
-        ),
-        unknown => bail!("{unknown} is none of our services"),
+fn defaults(service: &str, port: u16) -> Result<Vec<(String, String)>> {
+    let prefix = prefix(service)?;
+    let listen = match prefix {
+        "SHARED_LOCK" => vec![
+            ("SERVER_ADDRESS", "127.0.0.1".to_owned()),
+            ("SERVER_PORT", port.to_string()),
+        ],
+        _ => vec![("LISTEN", format!("127.0.0.1:{port}"))],
     };
-    let common = [("DATA_DIR", directory), ("LOG_FORMAT", "json".to_owned())];
-    Ok(listen
+    let settings = listen
         .into_iter()
-        .chain(common)
+        .chain([("LOG_FORMAT", "json".to_owned())]);
+    Ok(settings
         .map(|(name, value)| (format!("{prefix}_{name}"), value))
         .collect())
+}
+
+/// How the names of a service's environment variables begin.
+fn prefix(service: &str) -> Result<&'static str> {
+    match service {
+        "shared-lock-svc" => Ok("SHARED_LOCK"),
+        "hostname-svc" => Ok("HOSTNAME_SVC"),
+        "message-hash-svc" => Ok("MESSAGE_HASH"),
+        unknown => bail!("{unknown} is none of our services"),
+    }
 }
 
 /// The address that the service says it listens on.
