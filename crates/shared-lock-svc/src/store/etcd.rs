@@ -41,8 +41,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use self::options::{EtcdOptions, EtcdTls};
 use self::{
-    client::Etcd, fault::Fault, keys::LockPath, leases::renewal, promote::Promotions, replica::Replica,
-    requests::Requests, tombstones::Tombstones, view::View,
+    client::Etcd, fault::Fault, keys::LockPath, leases::renewal, promote::Promotions,
+    replica::Replica, requests::Requests, tombstones::Tombstones, view::View,
 };
 use super::{LockStore, Renewal, StoreError};
 use crate::lease::{AcquireRequest, Acquisition, LeaseId, LockKey, LockView, Release};
@@ -82,7 +82,8 @@ struct Tasks {
 impl Tasks {
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let stopped = self.stopped.clone();
-        self.runtime.spawn(async move { stopped.run_until_cancelled_owned(task).await });
+        self.runtime
+            .spawn(async move { stopped.run_until_cancelled_owned(task).await });
     }
 }
 
@@ -103,11 +104,17 @@ impl EtcdStore {
             promotions: Promotions::default(),
             tombstones: Tombstones::default(),
             epoch: OnceCell::new(),
-            tasks: Tasks { runtime: Handle::current(), stopped: stopped.clone() },
+            tasks: Tasks {
+                runtime: Handle::current(),
+                stopped: stopped.clone(),
+            },
             closing: CancellationToken::new(),
         });
         core.start();
-        Ok(Self { core, _running: stopped.drop_guard() })
+        Ok(Self {
+            core,
+            _running: stopped.drop_guard(),
+        })
     }
 
     /// Runs on the store's own runtime: connections belong to the runtime that made them, and
@@ -119,7 +126,11 @@ impl EtcdStore {
     {
         let work = work(Arc::clone(&self.core));
         let stopped = self.core.tasks.stopped.clone();
-        let done = self.core.tasks.runtime.spawn(async move { stopped.run_until_cancelled_owned(work).await });
+        let done = self
+            .core
+            .tasks
+            .runtime
+            .spawn(async move { stopped.run_until_cancelled_owned(work).await });
         match done.await {
             Ok(Some(done)) => Ok(done?),
             Ok(None) | Err(_) => Err(Fault::unreachable("the store is closed").into()),
@@ -142,12 +153,21 @@ impl Core {
     }
 
     fn is_open(&self) -> Result<(), Fault> {
-        if self.closing.is_cancelled() { Err(Fault::unreachable("this replica is closing")) } else { Ok(()) }
+        if self.closing.is_cancelled() {
+            Err(Fault::unreachable("this replica is closing"))
+        } else {
+            Ok(())
+        }
     }
 
     async fn is_ready(&self) -> Result<(), Fault> {
         self.is_open()?;
-        self.etcd.get(keys::EPOCH.as_bytes(), etcd_client::GetOptions::new().with_keys_only()).await?;
+        self.etcd
+            .get(
+                keys::EPOCH.as_bytes(),
+                etcd_client::GetOptions::new().with_keys_only(),
+            )
+            .await?;
         if !self.view.is_complete() {
             return Err(Fault::unreachable("the locks are not listed yet"));
         }
@@ -163,11 +183,12 @@ impl Core {
         let limit = self.options.operation_timeout;
         let (kept, seen) = tokio::join!(self.keep_lease_once(lease, limit), self.look_at(&path));
         let (kept, seen) = (kept?, seen?);
-        let Some(sent) = kept.filter(|_| seen.holder.is_some_and(|holder| holder.lease == lease)) else {
+        let Some(sent) = kept.filter(|_| seen.holder.is_some_and(|holder| holder.lease == lease))
+        else {
             return Ok(None);
         };
-        match seen.meta {
-            Some((_, meta)) => Ok(Some(renewal(Duration::from_millis(meta.ttl_ms), sent))),
+        match seen.tenure() {
+            Some(meta) => Ok(Some(renewal(Duration::from_millis(meta.ttl_ms), sent))),
             None => self.renew(lease).await,
         }
     }
@@ -176,7 +197,10 @@ impl Core {
         let path = LockPath::of(key);
         match release {
             Release::Request(request) => self.end_request(&path, request).await,
-            Release::Tenure { lease_id, fencing_token } => match i64::try_from(fencing_token.0.get()) {
+            Release::Tenure {
+                lease_id,
+                fencing_token,
+            } => match i64::try_from(fencing_token.0.get()) {
                 Ok(token) => self.end_tenure(&path, token, Some(*lease_id)).await,
                 // etcd has no such revision, so nobody ever got that token.
                 Err(_) => Ok(false),
@@ -191,35 +215,52 @@ impl LockStore for EtcdStore {
         self.core.is_open()?;
         let (caller, fresh) = self.core.requests.enter(request);
         if let Some(entry) = fresh {
-            self.core.tasks.spawn(acquire::serve(Arc::clone(&self.core), entry));
+            self.core
+                .tasks
+                .spawn(acquire::serve(Arc::clone(&self.core), entry));
         }
-        match self.core.tasks.stopped.run_until_cancelled(caller.outcome()).await {
+        match self
+            .core
+            .tasks
+            .stopped
+            .run_until_cancelled(caller.outcome())
+            .await
+        {
             Some(outcome) => Ok(outcome?),
             None => Err(Fault::unreachable("the store is closed").into()),
         }
     }
 
     async fn keep_lease_alive(&self, lease: LeaseId) -> Result<Option<Renewal>, StoreError> {
-        self.run(|core| async move { core.renew(lease).await }).await
+        self.run(|core| async move { core.renew(lease).await })
+            .await
     }
 
-    async fn keep_alive(&self, key: &LockKey, lease: LeaseId) -> Result<Option<Renewal>, StoreError> {
+    async fn keep_alive(
+        &self,
+        key: &LockKey,
+        lease: LeaseId,
+    ) -> Result<Option<Renewal>, StoreError> {
         let key = key.clone();
-        self.run(|core| async move { core.keep_alive(&key, lease).await }).await
+        self.run(|core| async move { core.keep_alive(&key, lease).await })
+            .await
     }
 
     async fn release(&self, key: &LockKey, release: Release) -> Result<bool, StoreError> {
         let key = key.clone();
-        self.run(|core| async move { core.release(&key, &release).await }).await
+        self.run(|core| async move { core.release(&key, &release).await })
+            .await
     }
 
     async fn inspect(&self, key: &LockKey) -> Result<LockView, StoreError> {
         let path = LockPath::of(key);
-        self.run(|core| async move { core.view_of(&path).await }).await
+        self.run(|core| async move { core.view_of(&path).await })
+            .await
     }
 
     async fn token_epoch(&self) -> Result<String, StoreError> {
-        self.run(|core| async move { core.token_epoch().await }).await
+        self.run(|core| async move { core.token_epoch().await })
+            .await
     }
 
     async fn ready(&self) -> Result<(), StoreError> {

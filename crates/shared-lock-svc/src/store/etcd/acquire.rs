@@ -61,7 +61,9 @@ pub(super) async fn serve(core: Arc<Core>, entry: Arc<Entry>) {
     let mut handling = Handling {
         path: LockPath::of(&request.key),
         // A wait that no clock can count to the end of is as good as a year.
-        deadline: born.checked_add(request.wait).unwrap_or(born + Duration::from_secs(365 * 86_400)),
+        deadline: born
+            .checked_add(request.wait)
+            .unwrap_or(born + Duration::from_secs(365 * 86_400)),
         born,
         lease: None,
         refuted: 0,
@@ -74,7 +76,11 @@ pub(super) async fn serve(core: Arc<Core>, entry: Arc<Entry>) {
 
 impl Handling {
     async fn decide(&mut self) -> Result<Verdict, Fault> {
-        let mut sight = if self.core.view.looks_free(&self.path) { None } else { Some(self.look().await?) };
+        let mut sight = if self.core.view.looks_free(&self.path) {
+            None
+        } else {
+            Some(self.look().await?)
+        };
         loop {
             if self.entry.abandoned.is_cancelled() {
                 return Ok(Verdict::Abandoned(None));
@@ -93,7 +99,7 @@ impl Handling {
                 Next::Queue { meta_revision } => match self.wait_in_queue(meta_revision).await? {
                     Waited::End(verdict) => return Ok(verdict),
                     Waited::Granted(token) => return self.confirm(token).await,
-                    Waited::Look(seen) => Some(seen),
+                    Waited::Look(seen) => Some(*seen),
                 },
             };
         }
@@ -101,7 +107,9 @@ impl Handling {
 
     /// What a request asks about a lock.
     pub(super) fn question(&self) -> Question<'_> {
-        Question::about(&self.path).request(&self.entry.request.request_id).replica(&self.core.replica.id)
+        Question::about(&self.path)
+            .request(&self.entry.request.request_id)
+            .replica(&self.core.replica.id)
     }
 
     pub(super) async fn look(&self) -> Result<Sight, Fault> {
@@ -112,7 +120,10 @@ impl Handling {
     /// Whether the lock is ours by this very request: an earlier tenure of its id has another lease.
     pub(super) fn granted(&self, sight: &Sight) -> Option<i64> {
         let ours = self.lease.as_ref().map(|lease| lease.id);
-        sight.holder.filter(|holder| Some(holder.lease) == ours).map(|holder| holder.token)
+        sight
+            .holder
+            .filter(|holder| Some(holder.lease) == ours)
+            .map(|holder| holder.token)
     }
 
     async fn judge(&self, sight: Sight) -> Next {
@@ -130,9 +141,13 @@ impl Handling {
             return Next::Take;
         }
         if Instant::now() >= self.deadline {
-            return Next::End(Verdict::Denied(Acquisition::Held(self.core.held(&sight).await)));
+            return Next::End(Verdict::Denied(Acquisition::Held(
+                self.core.held(&sight).await,
+            )));
         }
-        Next::Queue { meta_revision: sight.meta_revision() }
+        Next::Queue {
+            meta_revision: sight.meta_revision(),
+        }
     }
 
     /// Proposes to take the lock: its token, or what stood in the way.
@@ -142,7 +157,10 @@ impl Handling {
         let request = &self.entry.request;
         let meta = Meta::of(request, &self.core.replica.id, lease.ttl);
         let question = self.question();
-        let alive = Alive { replica: &self.core.replica.id, since: presence.since };
+        let alive = Alive {
+            replica: &self.core.replica.id,
+            since: presence.since,
+        };
         let txn = table::acquire(&self.path, alive, lease.id, &meta, &request.value, question);
         let answer = self.core.etcd.propose(txn).await?;
         if answer.succeeded {
@@ -157,7 +175,9 @@ impl Handling {
     pub(super) async fn lease(&mut self) -> Result<Lease, Fault> {
         match self.lease {
             Some(lease) => Ok(lease),
-            None => Ok(*self.lease.insert(self.core.grant_lease(self.entry.request.ttl).await?)),
+            None => Ok(*self
+                .lease
+                .insert(self.core.grant_lease(self.entry.request.ttl).await?)),
         }
     }
 
@@ -166,9 +186,17 @@ impl Handling {
     /// A request that stalled for long must not go on under a new life: the tombstone that ended
     /// it may have gone by.
     pub(super) async fn presence(&self) -> Result<Arc<Presence>, Fault> {
-        let presence = self.core.replica.presence(self.refuted, self.core.options.operation_timeout).await?;
-        if presence.is_younger_than(self.born) && self.born.elapsed() > self.core.options.tombstone_ttl / 2 {
-            return Err(Fault::unreachable("this replica was away from etcd for too long"));
+        let presence = self
+            .core
+            .replica
+            .presence(self.refuted, self.core.options.operation_timeout)
+            .await?;
+        if presence.is_younger_than(self.born)
+            && self.born.elapsed() > self.core.options.tombstone_ttl / 2
+        {
+            return Err(Fault::unreachable(
+                "this replica was away from etcd for too long",
+            ));
         }
         Ok(presence)
     }
@@ -185,12 +213,22 @@ impl Handling {
         if self.entry.abandoned.is_cancelled() {
             return Ok(Verdict::Abandoned(Some(token)));
         }
-        let Some(lease) = self.lease else { return Err(Fault::LeaseNotFound) };
-        let kept = self.core.keep_lease_once(lease.id, self.core.options.operation_timeout).await?;
+        let Some(lease) = self.lease else {
+            return Err(Fault::LeaseNotFound);
+        };
+        let kept = self
+            .core
+            .keep_lease_once(lease.id, self.core.options.operation_timeout)
+            .await?;
         let sent = kept.ok_or(Fault::LeaseNotFound)?;
         let fencing_token = fencing_token(token)?;
         let left = renewal(lease.ttl, sent);
-        Ok(Verdict::Granted(Tenure { lease_id: lease.id, fencing_token, ttl: left.ttl, remaining: left.remaining }))
+        Ok(Verdict::Granted(Tenure {
+            lease_id: lease.id,
+            fencing_token,
+            ttl: left.ttl,
+            remaining: left.remaining,
+        }))
     }
 
     /// Tells the callers, and undoes what nobody was told of.
@@ -232,7 +270,9 @@ impl Handling {
     async fn give_back(&self, token: i64) {
         // The lease is not kept alive any more: should etcd stay away for longer, it expires.
         let expired = Instant::now() + self.lease.map(|lease| lease.ttl).unwrap_or_default();
-        while self.core.end_tenure(&self.path, token, None).await.is_err() && Instant::now() < expired {
+        while self.core.end_tenure(&self.path, token, None).await.is_err()
+            && Instant::now() < expired
+        {
             sleep(RETRY).await;
         }
         self.drop_lease();
@@ -251,7 +291,12 @@ impl Handling {
     async fn undo(&self) {
         let Some(lease) = self.lease else { return };
         self.core.revoke_lease_surely(lease.id).await;
-        while self.core.end_request(&self.path, &self.entry.request.request_id).await.is_err() {
+        while self
+            .core
+            .end_request(&self.path, &self.entry.request.request_id)
+            .await
+            .is_err()
+        {
             sleep(RETRY).await;
         }
     }
@@ -262,10 +307,13 @@ impl Core {
     pub(super) async fn held(&self, sight: &Sight) -> Held {
         let holder = sight.holder.filter(|holder| holder.lease != LeaseId(0));
         let remaining = match holder {
-            Some(holder) => self.lease_glance(holder.lease).await.map(|(remaining, _)| remaining),
+            Some(holder) => self
+                .lease_glance(holder.lease)
+                .await
+                .map(|(remaining, _)| remaining),
             None => None,
         };
-        let meta = sight.holder.and(sight.meta.as_ref()).map(|(_, meta)| meta);
+        let meta = sight.tenure();
         Held {
             holder: meta.map(|meta| meta.holder.clone()),
             lease_id: holder.map(|holder| holder.lease),
@@ -278,6 +326,10 @@ impl Core {
 
 /// etcd's revisions are positive, and begin with one.
 pub(super) fn fencing_token(revision: i64) -> Result<FencingToken, Fault> {
-    let token = u64::try_from(revision).ok().and_then(|revision| revision.try_into().ok());
-    token.map(FencingToken).ok_or_else(|| Fault::Lost("etcd gave no revision".into()))
+    let token = u64::try_from(revision)
+        .ok()
+        .and_then(|revision| revision.try_into().ok());
+    token
+        .map(FencingToken)
+        .ok_or_else(|| Fault::Lost("etcd gave no revision".into()))
 }

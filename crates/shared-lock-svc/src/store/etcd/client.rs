@@ -6,11 +6,13 @@
 
 use std::{
     future::Future,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use etcd_client::{Client, Error, GetOptions, GetResponse, KvClient, Txn, TxnOpResponse, WatchClient};
+use etcd_client::{
+    Client, Error, GetOptions, GetResponse, KvClient, Txn, TxnOpResponse, WatchClient,
+};
 use tokio::{
     sync::{Notify, watch},
     task::JoinSet,
@@ -25,6 +27,9 @@ const OLDEST: [u64; 3] = [3, 5, 13];
 
 /// How long a member may take to prove itself.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long the member in use is waited for when another has answered.
+const PATIENCE: Duration = Duration::from_millis(300);
 
 /// How long to wait before looking again for a member that answers.
 const PROBE_PAUSE: Duration = Duration::from_millis(200);
@@ -69,7 +74,10 @@ pub(super) struct Answer {
 
 impl Etcd {
     pub(super) fn new(options: EtcdOptions) -> Self {
-        let untried = Standing { round: 0, member: Err(Fault::unreachable("no member has answered yet")) };
+        let untried = Standing {
+            round: 0,
+            member: Err(Fault::unreachable("no member has answered yet")),
+        };
         Self {
             clients: Mutex::new(vec![None; options.endpoints.len()]),
             options,
@@ -116,11 +124,17 @@ impl Etcd {
         F: Fn(Client) -> R,
         R: Future<Output = Result<T, Error>>,
     {
-        self.call_within(self.options.operation_timeout, repeat, request).await
+        self.call_within(self.options.operation_timeout, repeat, request)
+            .await
     }
 
     /// Makes one call. What was certainly not sent is tried again at another member.
-    pub(super) async fn call_within<T, F, R>(&self, limit: Duration, repeat: Repeat, request: F) -> Result<T, Fault>
+    pub(super) async fn call_within<T, F, R>(
+        &self,
+        limit: Duration,
+        repeat: Repeat,
+        request: F,
+    ) -> Result<T, Fault>
     where
         F: Fn(Client) -> R,
         R: Future<Output = Result<T, Error>>,
@@ -152,7 +166,9 @@ impl Etcd {
 
     /// A client that the caller watches over itself.
     pub(super) async fn watch_client(&self) -> Result<WatchClient, Fault> {
-        let (_, client) = self.member(Instant::now() + self.options.operation_timeout).await?;
+        let (_, client) = self
+            .member(Instant::now() + self.options.operation_timeout)
+            .await?;
         Ok(client.watch_client().max_decoding_message_size(MAX_MESSAGE))
     }
 
@@ -167,8 +183,7 @@ impl Etcd {
         loop {
             let found = self.find(used).await;
             let pause = found.is_err();
-            // Whatever is wrong, a call that finds no member was never sent.
-            let member = found.map_err(|fault| Fault::unreachable(fault.to_string())).map(|(index, client)| {
+            let member = found.map(|(index, client)| {
                 used = index;
                 client
             });
@@ -182,46 +197,71 @@ impl Etcd {
     }
 
     fn conclude(&self, member: Result<Client, Fault>) {
+        // Whatever is wrong, a call that finds no member is not sent.
+        let member = member.map_err(|fault| match fault {
+            Fault::Unreachable(_) => fault,
+            other => Fault::unreachable(other.to_string()),
+        });
         let before = self.standing.borrow().clone();
         match (&before.member, &member) {
             (Err(_), Ok(_)) => info!("etcd answers"),
             (Ok(_), Err(fault)) => warn!(error = %fault, "etcd is lost: {fault}"),
-            (Err(_), Err(fault)) if before.round == 0 => warn!(error = %fault, "etcd is not there: {fault}"),
+            (Err(_), Err(fault)) if before.round == 0 => {
+                warn!(error = %fault, "etcd is not there: {fault}")
+            }
             _ => {}
         }
-        self.standing.send_replace(Standing { round: before.round + 1, member });
+        self.standing.send_replace(Standing {
+            round: before.round + 1,
+            member,
+        });
     }
 
-    /// The member used before if it answers, else the first of all that does.
+    /// The member used before if it answers soon, else the first of all that does.
     async fn find(&self, used: usize) -> Result<(usize, Client), Fault> {
-        let first_fault = match self.prove(used).await {
-            Ok(client) => return Ok((used, client)),
-            Err(fault) => fault,
-        };
         let mut probes = JoinSet::new();
-        for index in 0..self.options.endpoints.len() {
-            let client = self.clients.lock().unwrap_or_else(PoisonError::into_inner)[index].clone();
-            let (endpoint, options) = (self.options.endpoints[index].clone(), self.options.clone());
+        for (index, endpoint) in self.options.endpoints.iter().enumerate() {
+            let client = self.clients()[index].clone();
+            let (endpoint, options) = (endpoint.clone(), self.options.clone());
             probes.spawn(async move { (index, prove(client, &endpoint, &options).await) });
         }
-        while let Some(proven) = probes.join_next().await {
-            if let Ok((index, Ok(client))) = proven {
-                self.keep(index, Some(client.clone()));
-                return Ok((index, client));
+        let patience = Instant::now() + PATIENCE;
+        let mut found = None;
+        let mut complaint = Fault::unreachable("no member was asked");
+        loop {
+            let proven = match &found {
+                None => probes.join_next().await,
+                Some(_) => timeout_at(patience, probes.join_next())
+                    .await
+                    .unwrap_or_default(),
+            };
+            let Some(proven) = proven else {
+                return found.ok_or(complaint);
+            };
+            let Ok((index, proven)) = proven else {
+                continue;
+            };
+            self.keep(index, proven.as_ref().ok().cloned());
+            match proven {
+                Ok(client) if index == used => return Ok((index, client)),
+                Ok(client) => found = found.or(Some((index, client))),
+                Err(fault) if index == used => {
+                    complaint = fault;
+                    if let Some(found) = found {
+                        return Ok(found);
+                    }
+                }
+                Err(_) => {}
             }
         }
-        Err(first_fault)
-    }
-
-    async fn prove(&self, index: usize) -> Result<Client, Fault> {
-        let client = self.clients.lock().unwrap_or_else(PoisonError::into_inner)[index].clone();
-        let proven = prove(client, &self.options.endpoints[index], &self.options).await;
-        self.keep(index, proven.as_ref().ok().cloned());
-        proven
     }
 
     fn keep(&self, index: usize, client: Option<Client>) {
-        self.clients.lock().unwrap_or_else(PoisonError::into_inner)[index] = client;
+        self.clients()[index] = client;
+    }
+
+    fn clients(&self) -> MutexGuard<'_, Vec<Option<Client>>> {
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The member in use. Only before the prober's first finding is there anything to wait for.
@@ -234,7 +274,11 @@ impl Etcd {
     async fn next_round(&self, round: u64, deadline: Instant) {
         let mut standing = self.standing.subscribe();
         // Both errors mean the same: the standing stays as it is, and tells the caller why.
-        let _ = timeout_at(deadline, standing.wait_for(|standing| standing.round > round)).await;
+        let _ = timeout_at(
+            deadline,
+            standing.wait_for(|standing| standing.round > round),
+        )
+        .await;
     }
 }
 
@@ -243,25 +287,38 @@ fn roomy(client: &Client) -> KvClient {
 }
 
 /// Connects to a member if need be, and has it answer a linearizable read.
-async fn prove(client: Option<Client>, endpoint: &str, options: &EtcdOptions) -> Result<Client, Fault> {
+async fn prove(
+    client: Option<Client>,
+    endpoint: &str,
+    options: &EtcdOptions,
+) -> Result<Client, Fault> {
     let proof = async {
         let mut client = match client {
             Some(client) => client,
             None => connect(endpoint, options).await?,
         };
-        client.get(EPOCH, Some(GetOptions::new().with_keys_only())).await?;
+        client
+            .get(EPOCH, Some(GetOptions::new().with_keys_only()))
+            .await?;
         Ok(client)
     };
-    timeout(PROBE_TIMEOUT, proof).await.unwrap_or(Err(Fault::Silent))
+    timeout(PROBE_TIMEOUT, proof)
+        .await
+        .unwrap_or(Err(Fault::Silent))
 }
 
 async fn connect(endpoint: &str, options: &EtcdOptions) -> Result<Client, Fault> {
-    let connect_options = options.connect_options(endpoint).map_err(|err| Fault::unreachable(format!("{err:#}")))?;
+    let connect_options = options
+        .connect_options(endpoint)
+        .map_err(|err| Fault::unreachable(format!("{err:#}")))?;
     let mut client = Client::connect([endpoint], Some(connect_options)).await?;
     let status = client.status().await?;
     if is_too_old(status.version()) {
         let [major, minor, patch] = OLDEST;
-        let why = format!("etcd {} is too old, {major}.{minor}.{patch} is needed", status.version());
+        let why = format!(
+            "etcd {} is too old, {major}.{minor}.{patch} is needed",
+            status.version()
+        );
         return Err(Fault::unreachable(why));
     }
     Ok(client)
@@ -269,10 +326,12 @@ async fn connect(endpoint: &str, options: &EtcdOptions) -> Result<Client, Fault>
 
 fn is_too_old(version: &str) -> bool {
     let digits = version.split('-').next().unwrap_or_default();
-    let numbers: Vec<u64> = digits.split('.').map_while(|number| number.parse().ok()).collect();
+    let numbers: Vec<u64> = digits
+        .split('.')
+        .map_while(|number| number.parse().ok())
+        .collect();
     numbers.as_slice() < OLDEST.as_slice()
 }
-
 
 #[cfg(test)]
 mod tests {

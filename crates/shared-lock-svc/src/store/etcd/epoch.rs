@@ -11,7 +11,10 @@ impl Core {
         if let Some(epoch) = &self.options.token_epoch {
             return Ok(epoch.clone());
         }
-        self.epoch.get_or_try_init(|| self.stored_epoch()).await.cloned()
+        self.epoch
+            .get_or_try_init(|| self.stored_epoch())
+            .await
+            .cloned()
     }
 
     async fn stored_epoch(&self) -> Result<String, Fault> {

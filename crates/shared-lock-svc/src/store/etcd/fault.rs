@@ -61,6 +61,8 @@ fn from_status(status: &tonic::Status) -> Fault {
     let text = status.message();
     match status.code() {
         Code::NotFound if text.contains("requested lease not found") => Fault::LeaseNotFound,
+        // A member that was asked as the leader, and is it no longer.
+        Code::FailedPrecondition if text == "etcdserver: not leader" => Fault::Lost(text.into()),
         Code::InvalidArgument
         | Code::OutOfRange
         | Code::PermissionDenied
@@ -100,7 +102,9 @@ impl From<Fault> for StoreError {
         match fault {
             Fault::Silent => Self::Timeout,
             Fault::Refused(why) => Self::Refused(why),
-            Fault::Unreachable(_) | Fault::Lost(_) | Fault::LeaseNotFound => Self::Unavailable(fault.into()),
+            Fault::Unreachable(_) | Fault::Lost(_) | Fault::LeaseNotFound => {
+                Self::Unavailable(fault.into())
+            }
         }
     }
 }

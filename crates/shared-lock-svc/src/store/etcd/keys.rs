@@ -39,7 +39,10 @@ impl Segment {
             Self(BASE64_URL_SAFE_NO_PAD.encode(name))
         } else {
             // No encoded name has a dot in it.
-            Self(format!("sha256.{}", BASE64_URL_SAFE_NO_PAD.encode(Sha256::digest(name))))
+            Self(format!(
+                "sha256.{}",
+                BASE64_URL_SAFE_NO_PAD.encode(Sha256::digest(name))
+            ))
         }
     }
 }
@@ -59,7 +62,10 @@ pub(super) struct LockPath {
 
 impl LockPath {
     pub(super) fn of(key: &LockKey) -> Self {
-        Self { key: key.clone(), segment: Segment::of(key.as_str().as_bytes()) }
+        Self {
+            key: key.clone(),
+            segment: Segment::of(key.as_str().as_bytes()),
+        }
     }
 
     /// H: who holds the lock; written once per tenure.
@@ -117,11 +123,16 @@ impl Spot {
         if let Some(name) = key.strip_prefix(HOLDERS.as_bytes()) {
             return Self::Holder(Segment::of(name));
         }
-        let Ok(key) = std::str::from_utf8(key) else { return Self::Other };
+        let Ok(key) = std::str::from_utf8(key) else {
+            return Self::Other;
+        };
         if let Some(segment) = key.strip_prefix(METAS) {
             return Self::Meta(Segment(segment.to_owned()));
         }
-        let Some((segment, request)) = key.strip_prefix(QUEUES).and_then(|rest| rest.split_once('/')) else {
+        let Some((segment, request)) = key
+            .strip_prefix(QUEUES)
+            .and_then(|rest| rest.split_once('/'))
+        else {
             return Self::Other;
         };
         match RequestId::try_from(request.to_owned()) {
@@ -147,10 +158,24 @@ mod tests {
     #[test]
     fn a_spot_is_read_back_for_short_long_and_empty_names() {
         let request = RequestId::random();
-        for name in ["", "a", "a/b", "ünï", &"x".repeat(64), &"x".repeat(65), &"y".repeat(1024)] {
+        for name in [
+            "",
+            "a",
+            "a/b",
+            "ünï",
+            &"x".repeat(64),
+            &"x".repeat(65),
+            &"y".repeat(1024),
+        ] {
             let path = path(name);
-            assert_eq!(Spot::of(path.holder().as_bytes()), Spot::Holder(path.segment.clone()));
-            assert_eq!(Spot::of(path.meta().as_bytes()), Spot::Meta(path.segment.clone()));
+            assert_eq!(
+                Spot::of(path.holder().as_bytes()),
+                Spot::Holder(path.segment.clone())
+            );
+            assert_eq!(
+                Spot::of(path.meta().as_bytes()),
+                Spot::Meta(path.segment.clone())
+            );
             let waiter = Spot::of(path.waiter(&request).as_bytes());
             assert_eq!(waiter, Spot::Waiter(path.segment.clone(), request.clone()));
             assert_eq!(Spot::of(path.tombstone(&request).as_bytes()), Spot::Other);
@@ -161,9 +186,23 @@ mod tests {
     fn every_key_lies_in_the_watched_range() {
         let path = path("a");
         let request = RequestId::random();
-        let keys = [path.holder(), path.meta(), path.queue(), path.waiter(&request), path.tombstone(&request)];
-        for key in keys.into_iter().chain([path.ending(), guard(LeaseId(7)), replica("r"), EPOCH.to_owned()]) {
-            assert!(key.as_str() >= RANGE_START && key.as_str() < RANGE_END, "{key}");
+        let keys = [
+            path.holder(),
+            path.meta(),
+            path.queue(),
+            path.waiter(&request),
+            path.tombstone(&request),
+        ];
+        for key in keys.into_iter().chain([
+            path.ending(),
+            guard(LeaseId(7)),
+            replica("r"),
+            EPOCH.to_owned(),
+        ]) {
+            assert!(
+                key.as_str() >= RANGE_START && key.as_str() < RANGE_END,
+                "{key}"
+            );
         }
     }
 }

@@ -49,7 +49,10 @@ impl Core {
             async move { client.lease_grant(seconds, Some(options)).await }
         });
         match granted.await {
-            Ok(granted) => Ok(Lease { id, ttl: Duration::from_secs(granted.ttl().unsigned_abs()) }),
+            Ok(granted) => Ok(Lease {
+                id,
+                ttl: Duration::from_secs(granted.ttl().unsigned_abs()),
+            }),
             Err(fault) => {
                 if fault.is_unknown() {
                     self.revoke_lease_later(id);
@@ -60,11 +63,17 @@ impl Core {
     }
 
     /// Restarts the life of a lease; `None` if it is gone, else when this was asked for.
-    pub(super) async fn keep_lease_once(&self, id: LeaseId, limit: Duration) -> Result<Option<Instant>, Fault> {
+    pub(super) async fn keep_lease_once(
+        &self,
+        id: LeaseId,
+        limit: Duration,
+    ) -> Result<Option<Instant>, Fault> {
         let sent = Instant::now();
-        let kept = self.etcd.call_within(limit, Repeat::Freely, |mut client| async move {
-            client.lease_keep_alive(id.0).await.map(drop)
-        });
+        let kept = self
+            .etcd
+            .call_within(limit, Repeat::Freely, |mut client| async move {
+                client.lease_keep_alive(id.0).await.map(drop)
+            });
         match kept.await {
             Ok(()) => Ok(Some(sent)),
             Err(Fault::LeaseNotFound) => Ok(None),
@@ -76,10 +85,16 @@ impl Core {
     pub(super) fn keep_lease(self: &Arc<Self>, lease: Lease) -> Kept {
         let lost = CancellationToken::new();
         let dropped = CancellationToken::new();
-        let kept = Kept { lost: lost.clone(), _keeper: dropped.clone().drop_guard() };
+        let kept = Kept {
+            lost: lost.clone(),
+            _keeper: dropped.clone().drop_guard(),
+        };
         let core = Arc::clone(self);
         self.tasks.spawn(async move {
-            dropped.run_until_cancelled(core.keep_until_gone(lease)).await.inspect(|()| lost.cancel());
+            dropped
+                .run_until_cancelled(core.keep_until_gone(lease))
+                .await
+                .inspect(|()| lost.cancel());
         });
         kept
     }
@@ -88,7 +103,10 @@ impl Core {
         let mut pause = lease.ttl / 3;
         loop {
             sleep(pause).await;
-            pause = match self.keep_lease_once(lease.id, self.options.operation_timeout).await {
+            pause = match self
+                .keep_lease_once(lease.id, self.options.operation_timeout)
+                .await
+            {
                 Ok(Some(_)) => lease.ttl / 3,
                 Ok(None) => return,
                 Err(_) => RETRY.min(lease.ttl / 6),
@@ -98,7 +116,9 @@ impl Core {
 
     /// Ends a lease and all keys on it.
     pub(super) async fn revoke_lease(&self, id: LeaseId) -> Result<(), Fault> {
-        let revoked = self.etcd.call(Repeat::Freely, |mut client| async move { client.lease_revoke(id.0).await });
+        let revoked = self.etcd.call(Repeat::Freely, |mut client| async move {
+            client.lease_revoke(id.0).await
+        });
         match revoked.await {
             Ok(_) | Err(Fault::LeaseNotFound) => Ok(()),
             Err(fault) => Err(fault),
@@ -108,7 +128,8 @@ impl Core {
     /// Ends a lease in the background, however long etcd takes to answer.
     pub(super) fn revoke_lease_later(self: &Arc<Self>, id: LeaseId) {
         let core = Arc::clone(self);
-        self.tasks.spawn(async move { core.revoke_lease_surely(id).await });
+        self.tasks
+            .spawn(async move { core.revoke_lease_surely(id).await });
     }
 
     /// Ends a lease, however long etcd takes to answer.
@@ -129,16 +150,25 @@ impl Core {
     pub(super) async fn renew(&self, id: LeaseId) -> Result<Option<Renewal>, Fault> {
         // etcd-client keeps the TTL of the first renewal to itself, so it is asked for beside it.
         let limit = self.options.operation_timeout;
-        let (kept, life) = tokio::join!(self.keep_lease_once(id, limit), self.lease_life(id, limit));
-        let (Some(sent), Some((_, ttl))) = (kept?, life?) else { return Ok(None) };
+        let (kept, life) =
+            tokio::join!(self.keep_lease_once(id, limit), self.lease_life(id, limit));
+        let (Some(sent), Some((_, ttl))) = (kept?, life?) else {
+            return Ok(None);
+        };
         Ok(Some(renewal(ttl, sent)))
     }
 
     /// What is left of a lease, and its whole life; `None` if it is gone.
-    async fn lease_life(&self, id: LeaseId, limit: Duration) -> Result<Option<(Duration, Duration)>, Fault> {
-        let life = self.etcd.call_within(limit, Repeat::Freely, |mut client| async move {
-            client.lease_time_to_live(id.0, None).await
-        });
+    async fn lease_life(
+        &self,
+        id: LeaseId,
+        limit: Duration,
+    ) -> Result<Option<(Duration, Duration)>, Fault> {
+        let life = self
+            .etcd
+            .call_within(limit, Repeat::Freely, |mut client| async move {
+                client.lease_time_to_live(id.0, None).await
+            });
         let life = match life.await {
             Err(Fault::LeaseNotFound) => return Ok(None),
             life => life?,
@@ -150,7 +180,10 @@ impl Core {
 
 /// What a keepalive that was sent then is worth now.
 pub(super) fn renewal(ttl: Duration, sent: Instant) -> Renewal {
-    Renewal { ttl, remaining: ttl.saturating_sub(sent.elapsed()) }
+    Renewal {
+        ttl,
+        remaining: ttl.saturating_sub(sent.elapsed()),
+    }
 }
 
 /// etcd counts whole seconds, and raises what is below its minimum.

@@ -71,7 +71,8 @@ impl EtcdOptions {
                 self.tls.is_none() || !endpoint.starts_with(PLAIN),
                 "etcd endpoint {endpoint} is not https, but TLS is asked for"
             );
-            self.connect_options(endpoint).with_context(|| format!("etcd endpoint {endpoint}"))?;
+            self.connect_options(endpoint)
+                .with_context(|| format!("etcd endpoint {endpoint}"))?;
         }
         Ok(())
     }
@@ -83,7 +84,9 @@ impl EtcdOptions {
             // etcd hangs up on clients that ping more often than every 5 s.
             .with_keep_alive(Duration::from_secs(10), Duration::from_secs(3));
         if let Some((user, password)) = &self.credentials {
-            options = options.with_user(user, password.expose_secret()).with_auto_token_refresh(true);
+            options = options
+                .with_user(user, password.expose_secret())
+                .with_auto_token_refresh(true);
         }
         if self.tls.is_some() || endpoint.starts_with("https://") {
             options = options.with_tls(self.tls.clone().unwrap_or_default().read()?);
@@ -94,7 +97,8 @@ impl EtcdOptions {
 
 impl EtcdTls {
     fn read(&self) -> anyhow::Result<TlsOptions> {
-        let read = |path: &PathBuf| fs::read(path).with_context(|| format!("reading {}", path.display()));
+        let read =
+            |path: &PathBuf| fs::read(path).with_context(|| format!("reading {}", path.display()));
         let mut tls = TlsOptions::new();
         tls = match &self.ca {
             Some(ca) => tls.ca_certificate(Certificate::from_pem(read(ca)?)),

@@ -62,7 +62,10 @@ impl Core {
         let core = Arc::clone(self);
         self.tasks.spawn(async move {
             // Should it fail, the view shows the entry again.
-            let _ = core.etcd.propose(table::sweep(&stray.waiter.path(), &stray)).await;
+            let _ = core
+                .etcd
+                .propose(table::sweep(&stray.waiter.path(), &stray))
+                .await;
         });
     }
 
@@ -73,7 +76,10 @@ impl Core {
             && let Some(head) = next
         {
             let question = Question::about(path).guard(head.waiter.lease);
-            let answer = self.etcd.propose(table::promote(path, &head, question)).await?;
+            let answer = self
+                .etcd
+                .propose(table::promote(path, &head, question))
+                .await?;
             if answer.succeeded {
                 return Ok(());
             }

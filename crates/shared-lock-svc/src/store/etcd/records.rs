@@ -90,7 +90,12 @@ impl Meta {
 
 impl Waiter {
     /// The entry of a request that stands in the queue from now on.
-    pub(super) fn of(request: &AcquireRequest, replica: &str, lease: LeaseId, ttl: Duration) -> Self {
+    pub(super) fn of(
+        request: &AcquireRequest,
+        replica: &str,
+        lease: LeaseId,
+        ttl: Duration,
+    ) -> Self {
         Self {
             key: request.key.clone(),
             replica: replica.to_owned(),
@@ -125,7 +130,11 @@ pub(super) enum Cause {
 
 /// The bytes of a record.
 pub(super) fn encode<T: Serialize>(body: T) -> Vec<u8> {
-    serde_json::to_vec(&Numbered { format: FORMAT, body }).unwrap_or_default()
+    serde_json::to_vec(&Numbered {
+        format: FORMAT,
+        body,
+    })
+    .unwrap_or_default()
 }
 
 /// A record from its bytes.
@@ -136,12 +145,12 @@ pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Fault> {
     }
     let unreadable = |err| Fault::Refused(format!("a record in etcd cannot be read: {err}"));
     match serde_json::from_slice(bytes).map_err(unreadable)? {
-        Format { format: FORMAT } => {
-            serde_json::from_slice::<Numbered<T>>(bytes).map(|numbered| numbered.body).map_err(unreadable)
-        }
-        Format { format } => {
-            Err(Fault::Refused(format!("a record in etcd has format {format}, this version knows {FORMAT}")))
-        }
+        Format { format: FORMAT } => serde_json::from_slice::<Numbered<T>>(bytes)
+            .map(|numbered| numbered.body)
+            .map_err(unreadable),
+        Format { format } => Err(Fault::Refused(format!(
+            "a record in etcd has format {format}, this version knows {FORMAT}"
+        ))),
     }
 }
 
@@ -151,7 +160,10 @@ pub(super) fn ago(since_ms: u64) -> Duration {
 }
 
 fn now_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map(millis).unwrap_or_default()
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map(millis)
+        .unwrap_or_default()
 }
 
 fn millis(duration: Duration) -> u64 {
@@ -182,14 +194,18 @@ mod tests {
 
     #[test]
     fn a_record_of_another_format_is_refused_by_number() {
-        let bytes = String::from_utf8(encode(meta())).unwrap().replace("\"format\":1", "\"format\":2");
+        let bytes = String::from_utf8(encode(meta()))
+            .unwrap()
+            .replace("\"format\":1", "\"format\":2");
         let refused = decode::<Meta>(bytes.as_bytes()).unwrap_err();
         assert!(refused.to_string().contains("format 2"), "{refused}");
     }
 
     #[test]
     fn a_mode_of_a_later_version_is_refused() {
-        let bytes = String::from_utf8(encode(meta())).unwrap().replace("exclusive", "permit");
+        let bytes = String::from_utf8(encode(meta()))
+            .unwrap()
+            .replace("exclusive", "permit");
         decode::<Meta>(bytes.as_bytes()).unwrap_err();
     }
 }

@@ -23,13 +23,21 @@ struct Known {
 impl From<Sight> for Known {
     fn from(sight: Sight) -> Self {
         let tenant = sight.holding_request().cloned();
-        Self { holder: sight.holder, tenant, head: sight.head }
+        Self {
+            holder: sight.holder,
+            tenant,
+            head: sight.head,
+        }
     }
 }
 
 impl From<Glimpse> for Known {
     fn from(glimpse: Glimpse) -> Self {
-        Self { holder: glimpse.holder, tenant: glimpse.tenant, head: glimpse.head }
+        Self {
+            holder: glimpse.holder,
+            tenant: glimpse.tenant,
+            head: glimpse.head,
+        }
     }
 }
 
@@ -44,7 +52,9 @@ impl Core {
         token: i64,
         lease: Option<LeaseId>,
     ) -> Result<bool, Fault> {
-        let is_it = |holder: &HolderKey| holder.token == token && lease.is_none_or(|lease| lease == holder.lease);
+        let is_it = |holder: &HolderKey| {
+            holder.token == token && lease.is_none_or(|lease| lease == holder.lease)
+        };
         let mut known = Known::from(self.view.glimpse(path));
         if !known.holder.as_ref().is_some_and(is_it) || known.tenant.is_none() {
             // The view may be behind: that a tenure is over is said by etcd alone.
@@ -71,12 +81,19 @@ impl Core {
     }
 
     /// Ends a request, whatever it has got or waits for; `false` if it had nothing.
-    pub(super) async fn end_request(self: &Arc<Self>, path: &LockPath, request: &RequestId) -> Result<bool, Fault> {
+    pub(super) async fn end_request(
+        self: &Arc<Self>,
+        path: &LockPath,
+        request: &RequestId,
+    ) -> Result<bool, Fault> {
         let question = Question::about(path).request(request);
         let mut ended = false;
         loop {
             let tombstones = self.tombstone_lease().await?;
-            let proposed = self.etcd.propose(table::end_request(path, request, tombstones, question)).await;
+            let proposed = self
+                .etcd
+                .propose(table::end_request(path, request, tombstones, question))
+                .await;
             if matches!(proposed, Err(Fault::LeaseNotFound)) {
                 self.forget_tombstone_lease(tombstones).await;
                 continue;
@@ -107,8 +124,16 @@ impl Core {
     }
 
     /// Removes a waiter whose tenure lease is gone, if it is the head that was to get the lock.
-    pub(super) async fn evict_if_dead(&self, path: &LockPath, tried: &Waiting, seen: &Sight) -> Result<(), Fault> {
-        let is_head = seen.head.as_ref().is_some_and(|head| head.revision == tried.revision);
+    pub(super) async fn evict_if_dead(
+        &self,
+        path: &LockPath,
+        tried: &Waiting,
+        seen: &Sight,
+    ) -> Result<(), Fault> {
+        let is_head = seen
+            .head
+            .as_ref()
+            .is_some_and(|head| head.revision == tried.revision);
         if is_head && !seen.guarded {
             self.etcd.propose(table::evict(path, tried)).await?;
         }
@@ -130,7 +155,13 @@ impl Core {
                 let ended = known.tenant.as_ref().map(|tenant| (tenant, tombstones));
                 table::hand_over(path, holder.token, head, ended, question)
             }
-            None => table::release(path, holder.token, known.tenant.as_ref(), tombstones, question),
+            None => table::release(
+                path,
+                holder.token,
+                known.tenant.as_ref(),
+                tombstones,
+                question,
+            ),
         };
         let proposed = self.etcd.propose(txn).await;
         if matches!(proposed, Err(Fault::LeaseNotFound)) {

@@ -79,14 +79,30 @@ impl Replica {
     }
 
     /// The present life, once there is one that began after the `refuted` one.
-    pub(super) async fn presence(&self, refuted: i64, limit: Duration) -> Result<Arc<Presence>, Fault> {
+    pub(super) async fn presence(
+        &self,
+        refuted: i64,
+        limit: Duration,
+    ) -> Result<Arc<Presence>, Fault> {
         let is_later = |presence: &Arc<Presence>| presence.since > refuted;
-        if self.presence.borrow().as_ref().is_some_and(|presence| !is_later(presence)) {
+        if self
+            .presence
+            .borrow()
+            .as_ref()
+            .is_some_and(|presence| !is_later(presence))
+        {
             self.doubt.notify_one();
         }
         let mut watched = self.presence.subscribe();
-        let came = timeout(limit, watched.wait_for(|presence| presence.as_ref().is_some_and(is_later))).await;
-        let presence = came.ok().and_then(Result::ok).and_then(|presence| presence.clone());
+        let came = timeout(
+            limit,
+            watched.wait_for(|presence| presence.as_ref().is_some_and(is_later)),
+        )
+        .await;
+        let presence = came
+            .ok()
+            .and_then(Result::ok)
+            .and_then(|presence| presence.clone());
         presence.ok_or_else(|| Fault::unreachable("this replica has no liveness lease"))
     }
 }
@@ -98,7 +114,9 @@ impl Presence {
 
     fn seat(&self) -> Option<Seat> {
         let benches = self.benches();
-        let bench = benches.iter().find(|bench| bench.taken.load(Ordering::Relaxed) < SEATS_PER_LEASE)?;
+        let bench = benches
+            .iter()
+            .find(|bench| bench.taken.load(Ordering::Relaxed) < SEATS_PER_LEASE)?;
         bench.taken.fetch_add(1, Ordering::Relaxed);
         Some(Seat(Arc::clone(bench)))
     }
@@ -122,7 +140,10 @@ impl Core {
             let _widening = self.replica.widening.lock().await;
             if presence.seat().is_none() {
                 let lease = self.grant_lease(self.options.liveness_ttl).await?.id;
-                presence.benches().push(Arc::new(Bench { lease, taken: AtomicUsize::new(0) }));
+                presence.benches().push(Arc::new(Bench {
+                    lease,
+                    taken: AtomicUsize::new(0),
+                }));
             }
         }
     }
@@ -133,7 +154,9 @@ impl Core {
             match self.come_alive().await {
                 Ok(presence) => {
                     let presence = Arc::new(presence);
-                    self.replica.presence.send_replace(Some(Arc::clone(&presence)));
+                    self.replica
+                        .presence
+                        .send_replace(Some(Arc::clone(&presence)));
                     self.stay_alive(&presence).await;
                     self.replica.presence.send_replace(None);
                     warn!("this replica's liveness lease is gone, its waiters queue again");
@@ -158,7 +181,11 @@ impl Core {
         let on_lease = PutOptions::new().with_lease(lease.0);
         let txn = Txn::new()
             .when([Compare::create_revision(key.as_str(), CompareOp::Equal, 0)])
-            .and_then([TxnOp::put(key.as_str(), self.replica.id.as_str(), Some(on_lease))])
+            .and_then([TxnOp::put(
+                key.as_str(),
+                self.replica.id.as_str(),
+                Some(on_lease),
+            )])
             .or_else([TxnOp::get(key, None)]);
         let answer = match self.etcd.propose(txn).await {
             Ok(answer) => answer,
@@ -169,8 +196,15 @@ impl Core {
         };
         if answer.succeeded {
             info!(replica.id = %self.replica.id, "this replica is alive in etcd");
-            let bench = Arc::new(Bench { lease, taken: AtomicUsize::new(0) });
-            return Ok(Presence { since: answer.revision, born: Instant::now(), benches: Mutex::new(vec![bench]) });
+            let bench = Arc::new(Bench {
+                lease,
+                taken: AtomicUsize::new(0),
+            });
+            return Ok(Presence {
+                since: answer.revision,
+                born: Instant::now(),
+                benches: Mutex::new(vec![bench]),
+            });
         }
         // The key of an earlier life, whose lease was never heard of again.
         self.revoke_lease_later(lease);
@@ -179,7 +213,9 @@ impl Core {
         {
             self.revoke_lease(LeaseId(earlier.lease())).await?;
         }
-        Err(Fault::unreachable("an earlier life of this replica is not over yet"))
+        Err(Fault::unreachable(
+            "an earlier life of this replica is not over yet",
+        ))
     }
 
     /// Returns when etcd says that the liveness lease is gone.
@@ -190,7 +226,8 @@ impl Core {
             // Doubt comes from a proposal that found L absent; a timeout is the usual case.
             let _ = timeout_at(next, self.replica.doubt.notified()).await;
             next = Instant::now() + every;
-            if self.keep_benches(presence, every).await {
+            // Soon enough for another member to be found while the lease still lives.
+            if self.keep_benches(presence, every / 2).await {
                 return;
             }
         }

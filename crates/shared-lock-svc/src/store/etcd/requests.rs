@@ -39,7 +39,10 @@ pub(super) struct Caller(Arc<Entry>);
 impl Requests {
     /// Joins the request of that id, or registers it; then its task is to be started.
     pub(super) fn enter(&self, request: AcquireRequest) -> (Caller, Option<Arc<Entry>>) {
-        match self.entries().entry((request.key.clone(), request.request_id.clone())) {
+        match self
+            .entries()
+            .entry((request.key.clone(), request.request_id.clone()))
+        {
             hash_map::Entry::Occupied(known) => {
                 *known.get().callers() += 1;
                 (Caller(Arc::clone(known.get())), None)
@@ -59,7 +62,8 @@ impl Requests {
 
     /// Strikes out a request whose task has ended.
     pub(super) fn leave(&self, entry: &Entry) {
-        self.entries().remove(&(entry.request.key.clone(), entry.request.request_id.clone()));
+        self.entries()
+            .remove(&(entry.request.key.clone(), entry.request.request_id.clone()));
         self.left.notify_waiters();
     }
 
@@ -109,7 +113,11 @@ impl Caller {
     /// The outcome of the request.
     pub(super) async fn outcome(self) -> Outcome {
         let mut watched = self.0.outcome.subscribe();
-        let outcome = watched.wait_for(Option::is_some).await.ok().and_then(|outcome| outcome.clone());
+        let outcome = watched
+            .wait_for(Option::is_some)
+            .await
+            .ok()
+            .and_then(|outcome| outcome.clone());
         // The sender lives in the entry that we hold, so there always is an outcome.
         let outcome = outcome.unwrap_or_else(|| Err(Fault::unreachable("the request was dropped")));
         self.0.told.cancel();

@@ -55,9 +55,15 @@ impl Sight {
         self.meta.as_ref().map_or(0, |(revision, _)| *revision)
     }
 
+    /// M, if it is that of the present holder: H may have been deleted by hand and put by a peer.
+    pub(super) fn tenure(&self) -> Option<&Meta> {
+        let (revision, meta) = self.meta.as_ref()?;
+        (self.holder?.token == *revision).then_some(meta)
+    }
+
     /// The request that holds the lock, if it is one of ours.
     pub(super) fn holding_request(&self) -> Option<&RequestId> {
-        self.holder.and(self.meta.as_ref()).map(|(_, meta)| &meta.request)
+        self.tenure().map(|meta| &meta.request)
     }
 }
 
@@ -73,22 +79,36 @@ pub(super) struct Question<'a> {
 impl<'a> Question<'a> {
     /// Who holds, and who is next.
     pub(super) fn about(path: &'a LockPath) -> Self {
-        Self { path, request: None, replica: None, guard: None }
+        Self {
+            path,
+            request: None,
+            replica: None,
+            guard: None,
+        }
     }
 
     /// Also how this request stands.
     pub(super) fn request(self, request: &'a RequestId) -> Self {
-        Self { request: Some(request), ..self }
+        Self {
+            request: Some(request),
+            ..self
+        }
     }
 
     /// Also whether this replica is alive.
     pub(super) fn replica(self, replica: &'a str) -> Self {
-        Self { replica: Some(replica), ..self }
+        Self {
+            replica: Some(replica),
+            ..self
+        }
     }
 
     /// Also whether this lease is alive.
     pub(super) fn guard(self, lease: LeaseId) -> Self {
-        Self { guard: Some(lease), ..self }
+        Self {
+            guard: Some(lease),
+            ..self
+        }
     }
 
     pub(super) fn ops(&self) -> Vec<TxnOp> {
@@ -109,12 +129,19 @@ impl<'a> Question<'a> {
 
     /// Reads the answer; `skip` operations of the branch came before the question.
     pub(super) fn read(&self, answer: &Answer, skip: usize) -> Result<Sight, Fault> {
-        let mut gets = answer.responses.iter().skip(skip).map(|response| match response {
-            TxnOpResponse::Get(get) => (get.kvs().first(), get.count()),
-            _ => (None, 0),
-        });
+        let mut gets = answer
+            .responses
+            .iter()
+            .skip(skip)
+            .map(|response| match response {
+                TxnOpResponse::Get(get) => (get.kvs().first(), get.count()),
+                _ => (None, 0),
+            });
         let mut next = || gets.next().unwrap_or_default();
-        let mut sight = Sight { holder: next().0.map(HolderKey::read), ..Sight::default() };
+        let mut sight = Sight {
+            holder: next().0.map(HolderKey::read),
+            ..Sight::default()
+        };
         sight.meta = next().0.map(read_meta).transpose()?;
         let (head, queue_length) = next();
         sight.head = head.map(Waiting::read).transpose()?;
@@ -133,14 +160,19 @@ impl<'a> Question<'a> {
 
 impl HolderKey {
     pub(super) fn read(kv: &KeyValue) -> Self {
-        Self { token: kv.mod_revision(), lease: LeaseId(kv.lease()) }
+        Self {
+            token: kv.mod_revision(),
+            lease: LeaseId(kv.lease()),
+        }
     }
 }
 
 impl Waiting {
     pub(super) fn read(kv: &KeyValue) -> Result<Self, Fault> {
         let Spot::Waiter(_, request) = Spot::of(kv.key()) else {
-            return Err(Fault::Refused("a queue entry in etcd has a strange key".into()));
+            return Err(Fault::Refused(
+                "a queue entry in etcd has a strange key".into(),
+            ));
         };
         Ok(Self {
             request,
@@ -157,7 +189,9 @@ fn read_meta(kv: &KeyValue) -> Result<(i64, Meta), Fault> {
 
 /// All of a queue, the first first.
 pub(super) fn by_place() -> GetOptions {
-    GetOptions::new().with_prefix().with_sort(SortTarget::Create, SortOrder::Ascend)
+    GetOptions::new()
+        .with_prefix()
+        .with_sort(SortTarget::Create, SortOrder::Ascend)
 }
 
 fn first_of_prefix() -> GetOptions {

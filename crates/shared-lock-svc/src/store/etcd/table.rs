@@ -42,8 +42,16 @@ pub(super) fn acquire(
     otherwise: Question<'_>,
 ) -> Txn {
     Txn::new()
-        .when([absent(path.holder()), nobody_waits(path), absent(path.tombstone(&meta.request)), is_alive(alive)])
-        .and_then([put(path.holder(), value, lease), put(path.meta(), records::encode(meta), lease)])
+        .when([
+            absent(path.holder()),
+            nobody_waits(path),
+            absent(path.tombstone(&meta.request)),
+            is_alive(alive),
+        ])
+        .and_then([
+            put(path.holder(), value, lease),
+            put(path.meta(), records::encode(meta), lease),
+        ])
         .or_else(otherwise.ops())
 }
 
@@ -100,8 +108,15 @@ pub(super) fn release(
     tombstones: LeaseId,
     otherwise: Question<'_>,
 ) -> Txn {
-    let ending = records::encode(Ending { cause: Cause::Released, token });
-    let mut then = vec![delete(path.holder()), delete(path.meta()), put(path.ending(), ending, tombstones)];
+    let ending = records::encode(Ending {
+        cause: Cause::Released,
+        token,
+    });
+    let mut then = vec![
+        delete(path.holder()),
+        delete(path.meta()),
+        put(path.ending(), ending, tombstones),
+    ];
     then.extend(ended.map(|request| tombstone(path, request, tombstones)));
     Txn::new()
         .when([unchanged(path.holder(), token), nobody_waits(path)])
@@ -123,7 +138,12 @@ pub(super) fn promote(path: &LockPath, head: &Waiting, otherwise: Question<'_>) 
 }
 
 /// Leaves the queue for good. The question is asked whichever way it goes.
-pub(super) fn cancel(path: &LockPath, own: &Waiting, tombstones: LeaseId, question: Question<'_>) -> Txn {
+pub(super) fn cancel(
+    path: &LockPath,
+    own: &Waiting,
+    tombstones: LeaseId,
+    question: Question<'_>,
+) -> Txn {
     let mut then = leave(path, own);
     then.push(tombstone(path, &own.request, tombstones));
     then.extend(question.ops());
@@ -137,7 +157,12 @@ pub(super) fn cancel(path: &LockPath, own: &Waiting, tombstones: LeaseId, questi
 pub(super) const CANCEL_OPS: usize = 3;
 
 /// Ends a request, whatever has become of it, and asks what has.
-pub(super) fn end_request(path: &LockPath, request: &RequestId, tombstones: LeaseId, question: Question<'_>) -> Txn {
+pub(super) fn end_request(
+    path: &LockPath,
+    request: &RequestId,
+    tombstones: LeaseId,
+    question: Question<'_>,
+) -> Txn {
     let mut then = vec![tombstone(path, request, tombstones)];
     then.extend(question.ops());
     Txn::new().and_then(then)
@@ -148,13 +173,18 @@ pub(super) const END_REQUEST_OPS: usize = 1;
 
 /// Removes an entry of this replica that no handler serves.
 pub(super) fn sweep(path: &LockPath, stray: &Waiting) -> Txn {
-    Txn::new().when([unchanged(path.waiter(&stray.request), stray.revision)]).and_then(leave(path, stray))
+    Txn::new()
+        .when([unchanged(path.waiter(&stray.request), stray.revision)])
+        .and_then(leave(path, stray))
 }
 
 /// Removes a waiter whose tenure lease is gone: it blocks the queue and can never be served.
 pub(super) fn evict(path: &LockPath, dead: &Waiting) -> Txn {
     Txn::new()
-        .when([unchanged(path.waiter(&dead.request), dead.revision), absent(keys::guard(dead.waiter.lease))])
+        .when([
+            unchanged(path.waiter(&dead.request), dead.revision),
+            absent(keys::guard(dead.waiter.lease)),
+        ])
         .and_then([delete(path.waiter(&dead.request))])
 }
 
@@ -174,7 +204,10 @@ fn grant(path: &LockPath, head: &Waiting) -> Vec<TxnOp> {
 }
 
 fn leave(path: &LockPath, waiting: &Waiting) -> Vec<TxnOp> {
-    vec![delete(path.waiter(&waiting.request)), delete(keys::guard(waiting.waiter.lease))]
+    vec![
+        delete(path.waiter(&waiting.request)),
+        delete(keys::guard(waiting.waiter.lease)),
+    ]
 }
 
 fn tombstone(path: &LockPath, request: &RequestId, lease: LeaseId) -> TxnOp {

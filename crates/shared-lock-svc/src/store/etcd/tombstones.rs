@@ -42,9 +42,16 @@ impl Core {
             return Ok(shared.lease);
         }
         let born = Instant::now();
-        match self.grant_lease(self.options.tombstone_ttl + TAKES_KEYS + GRACE).await {
+        match self
+            .grant_lease(self.options.tombstone_ttl + TAKES_KEYS + GRACE)
+            .await
+        {
             Ok(granted) => {
-                *current = Some(Shared { lease: granted.id, born, uses: 1 });
+                *current = Some(Shared {
+                    lease: granted.id,
+                    born,
+                    uses: 1,
+                });
                 Ok(granted.id)
             }
             Err(fault) => match current.as_ref() {

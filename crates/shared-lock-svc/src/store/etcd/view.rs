@@ -95,20 +95,31 @@ impl Drop for Listener<'_> {
 
 impl View {
     pub(super) fn new() -> Self {
-        Self { seen: Mutex::default() }
+        Self {
+            seen: Mutex::default(),
+        }
     }
 
     /// Whether a proposal to take the lock is worth its entry in etcd's log.
     pub(super) fn looks_free(&self, path: &LockPath) -> bool {
         let seen = self.seen();
-        seen.complete && !seen.holders.contains_key(&path.segment) && !seen.queues.contains_key(&path.segment)
+        seen.complete
+            && !seen.holders.contains_key(&path.segment)
+            && !seen.queues.contains_key(&path.segment)
     }
 
     pub(super) fn glimpse(&self, path: &LockPath) -> Glimpse {
         let seen = self.seen();
         let holder = seen.holders.get(&path.segment).copied();
-        let tenant = seen.tenants.get(&path.segment).filter(|(revision, _)| Some(*revision) == holder.map(|h| h.token));
-        Glimpse { holder, tenant: tenant.map(|(_, request)| request.clone()), head: seen.head(&path.segment).cloned() }
+        let tenant = seen
+            .tenants
+            .get(&path.segment)
+            .filter(|(revision, _)| Some(*revision) == holder.map(|h| h.token));
+        Glimpse {
+            holder,
+            tenant: tenant.map(|(_, request)| request.clone()),
+            head: seen.head(&path.segment).cloned(),
+        }
     }
 
     /// Listens for the end of an entry, from before it is made.
@@ -116,26 +127,46 @@ impl View {
         let gone = Arc::new(Notify::new());
         let mut seen = self.seen();
         let listeners = seen.listeners.entry(path.segment.clone());
-        let listeners = listeners.or_insert_with(|| Listeners { path: path.clone(), of: HashMap::new() });
+        let listeners = listeners.or_insert_with(|| Listeners {
+            path: path.clone(),
+            of: HashMap::new(),
+        });
         listeners.of.insert(request.clone(), Arc::clone(&gone));
-        Listener { view: self, segment: path.segment.clone(), request: request.clone(), gone }
+        Listener {
+            view: self,
+            segment: path.segment.clone(),
+            request: request.clone(),
+            gone,
+        }
     }
 
     /// Locks that requests of this replica wait for.
     pub(super) fn listened(&self) -> Vec<LockPath> {
-        self.seen().listeners.values().map(|listeners| listeners.path.clone()).collect()
+        self.seen()
+            .listeners
+            .values()
+            .map(|listeners| listeners.path.clone())
+            .collect()
     }
 
     /// Free locks that somebody waits for, with the head of their queue.
     pub(super) fn orphans(&self) -> Vec<Waiting> {
         let seen = self.seen();
-        seen.queues.keys().filter_map(|segment| seen.orphan(segment).cloned()).collect()
+        seen.queues
+            .keys()
+            .filter_map(|segment| seen.orphan(segment).cloned())
+            .collect()
     }
 
     /// All that wait at a replica.
     pub(super) fn waiting_at(&self, replica: &str) -> Vec<Waiting> {
         let seen = self.seen();
-        seen.queues.values().flat_map(HashMap::values).filter(|w| w.waiter.replica == replica).cloned().collect()
+        seen.queues
+            .values()
+            .flat_map(HashMap::values)
+            .filter(|w| w.waiter.replica == replica)
+            .cloned()
+            .collect()
     }
 
     /// How long the watch has shown no progress; `None` before it ever did.
@@ -196,7 +227,10 @@ impl View {
                 EventType::Delete => seen.delete(kv),
             });
         }
-        touched.iter().filter_map(|segment| seen.orphan(segment).cloned()).collect()
+        touched
+            .iter()
+            .filter_map(|segment| seen.orphan(segment).cloned())
+            .collect()
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
@@ -206,12 +240,19 @@ impl View {
 
 impl Seen {
     fn head(&self, segment: &Segment) -> Option<&Waiting> {
-        self.queues.get(segment)?.values().min_by_key(|waiting| waiting.place)
+        self.queues
+            .get(segment)?
+            .values()
+            .min_by_key(|waiting| waiting.place)
     }
 
     /// The head of the queue of a lock that nobody holds.
     fn orphan(&self, segment: &Segment) -> Option<&Waiting> {
-        if self.holders.contains_key(segment) { None } else { self.head(segment) }
+        if self.holders.contains_key(segment) {
+            None
+        } else {
+            self.head(segment)
+        }
     }
 
     /// Takes in a key; the lock if this may have changed who is next.
@@ -223,13 +264,17 @@ impl Seen {
             }
             Spot::Meta(segment) if self.is_news(&segment, kv) => {
                 let meta = records::decode::<Meta>(kv.value()).ok()?;
-                self.tenants.insert(segment, (kv.mod_revision(), meta.request));
+                self.tenants
+                    .insert(segment, (kv.mod_revision(), meta.request));
                 None
             }
             Spot::Waiter(segment, request) if self.is_news(&segment, kv) => {
                 // An entry of a later version is left to replicas of that version.
                 let waiting = Waiting::read(kv).ok()?;
-                self.queues.entry(segment.clone()).or_default().insert(request, waiting);
+                self.queues
+                    .entry(segment.clone())
+                    .or_default()
+                    .insert(request, waiting);
                 Some(segment)
             }
             _ => None,
@@ -253,7 +298,11 @@ impl Seen {
                 if queue.is_empty() {
                     self.queues.remove(&segment);
                 }
-                if let Some(gone) = self.listeners.get(&segment).and_then(|listeners| listeners.of.get(&request)) {
+                if let Some(gone) = self
+                    .listeners
+                    .get(&segment)
+                    .and_then(|listeners| listeners.of.get(&request))
+                {
                     gone.notify_one();
                 }
                 Some(segment)
@@ -276,7 +325,9 @@ impl Seen {
 
     /// Wakes those whose entry is not there. It may have been made since: they look.
     fn wake_absent(&self, segment: &Segment) {
-        let Some(listeners) = self.listeners.get(segment) else { return };
+        let Some(listeners) = self.listeners.get(segment) else {
+            return;
+        };
         let queue = self.queues.get(segment);
         for (request, gone) in &listeners.of {
             if !queue.is_some_and(|queue| queue.contains_key(request)) {

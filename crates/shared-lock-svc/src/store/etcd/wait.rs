@@ -24,7 +24,7 @@ pub(super) enum Waited {
     /// The lock was handed to it; its token.
     Granted(i64),
     /// It is not in the queue, and this is what was seen.
-    Look(Sight),
+    Look(Box<Sight>),
 }
 
 /// Why a request leaves the queue on its own account.
@@ -46,7 +46,10 @@ impl Handling {
         // From before the entry is made, so that its end cannot be missed.
         let listener = core.view.listen(&self.path, &request.request_id);
         let waiter = Waiter::of(&request, &core.replica.id, lease.id, lease.ttl);
-        let alive = Alive { replica: &core.replica.id, since: presence.since };
+        let alive = Alive {
+            replica: &core.replica.id,
+            since: presence.since,
+        };
         let question = self.question();
         let txn = table::enqueue(
             &self.path,
@@ -61,10 +64,14 @@ impl Handling {
         if !answer.succeeded {
             let seen = question.read(&answer, 0)?;
             self.note_presence(&seen, &presence);
-            return Ok(Waited::Look(seen));
+            return Ok(Waited::Look(Box::new(seen)));
         }
-        let own =
-            Waiting { request: request.request_id, place: answer.revision, revision: answer.revision, waiter };
+        let own = Waiting {
+            request: request.request_id,
+            place: answer.revision,
+            revision: answer.revision,
+            waiter,
+        };
         let kept = core.keep_lease(lease);
         loop {
             tokio::select! {
@@ -73,8 +80,16 @@ impl Handling {
                 () = listener.woken() => {}
             }
             match self.look().await {
-                Ok(seen) if seen.own.as_ref().is_some_and(|entry| entry.revision == own.revision) => {}
-                Ok(seen) => return Ok(self.granted(&seen).map_or_else(|| Waited::Look(seen), Waited::Granted)),
+                Ok(seen)
+                    if seen
+                        .own
+                        .as_ref()
+                        .is_some_and(|entry| entry.revision == own.revision) => {}
+                Ok(seen) => {
+                    return Ok(self
+                        .granted(&seen)
+                        .map_or_else(|| Waited::Look(Box::new(seen)), Waited::Granted));
+                }
                 // The entry outlives a spell without etcd, and so does the wait.
                 Err(_) => {
                     sleep(RETRY).await;
@@ -98,20 +113,28 @@ impl Handling {
     async fn leave(&self, own: Waiting, leaving: Leaving) -> Result<Waited, Fault> {
         let tombstones = self.core.tombstone_lease().await?;
         let question = self.question();
-        let cancelled = self.core.etcd.propose(table::cancel(&self.path, &own, tombstones, question)).await;
+        let cancelled = self
+            .core
+            .etcd
+            .propose(table::cancel(&self.path, &own, tombstones, question))
+            .await;
         if matches!(cancelled, Err(Fault::LeaseNotFound)) {
             self.core.forget_tombstone_lease(tombstones).await;
         }
         let answer = cancelled?;
-        let skip = if answer.succeeded { table::CANCEL_OPS } else { 0 };
+        let skip = if answer.succeeded {
+            table::CANCEL_OPS
+        } else {
+            0
+        };
         let seen = question.read(&answer, skip)?;
         let token = self.granted(&seen);
         Ok(match (leaving, token) {
             (Leaving::WaitOver, Some(token)) => Waited::Granted(token),
-            (Leaving::WaitOver, None) if answer.succeeded => {
-                Waited::End(Verdict::Denied(Acquisition::Held(self.core.held(&seen).await)))
-            }
-            (Leaving::WaitOver, None) => Waited::Look(seen),
+            (Leaving::WaitOver, None) if answer.succeeded => Waited::End(Verdict::Denied(
+                Acquisition::Held(self.core.held(&seen).await),
+            )),
+            (Leaving::WaitOver, None) => Waited::Look(Box::new(seen)),
             (Leaving::Abandoned, token) => Waited::End(Verdict::Abandoned(token)),
             // What was granted is undone with the rest of the request.
             (Leaving::LeaseLost, _) => return Err(Fault::LeaseNotFound),

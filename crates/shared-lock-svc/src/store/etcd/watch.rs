@@ -51,7 +51,11 @@ impl Core {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            if self.view.silence().is_some_and(|silence| silence >= STALLED) {
+            if self
+                .view
+                .silence()
+                .is_some_and(|silence| silence >= STALLED)
+            {
                 self.reread_awaited().await;
             }
             self.react();
@@ -64,7 +68,10 @@ impl Core {
             self.consider_promoting(head);
         }
         for waiting in self.view.waiting_at(&self.replica.id) {
-            if !self.requests.is_known(&waiting.waiter.key, &waiting.request) {
+            if !self
+                .requests
+                .is_known(&waiting.waiter.key, &waiting.request)
+            {
                 self.sweep(waiting);
             }
         }
@@ -126,7 +133,10 @@ impl Core {
 
     async fn open_watch(&self, start: i64) -> Result<WatchStream, Fault> {
         let mut client = self.etcd.watch_client().await?;
-        let options = WatchOptions::new().with_range(RANGE_END).with_start_revision(start).with_fragment();
+        let options = WatchOptions::new()
+            .with_range(RANGE_END)
+            .with_start_revision(start)
+            .with_fragment();
         let opening = client.watch(RANGE_START, Some(options));
         match timeout(self.options.operation_timeout, opening).await {
             Ok(stream) => Ok(stream?),
@@ -152,7 +162,10 @@ impl Core {
             }
             loop {
                 let options = options.clone().with_range(end.as_slice()).with_limit(PAGE);
-                let mut page = self.etcd.get(&from, options.with_revision(listing.revision)).await?;
+                let mut page = self
+                    .etcd
+                    .get(&from, options.with_revision(listing.revision))
+                    .await?;
                 if listing.revision == 0 {
                     listing.revision = page.header().map_or(0, |header| header.revision());
                 }
@@ -170,13 +183,19 @@ impl Core {
 
     /// Lists one lock.
     async fn list_one(&self, path: &LockPath) -> Result<Listing, Fault> {
-        let holder = self.etcd.get(path.holder().as_bytes(), GetOptions::new().with_keys_only()).await?;
+        let holder = self
+            .etcd
+            .get(path.holder().as_bytes(), GetOptions::new().with_keys_only())
+            .await?;
         let mut listing = Listing {
             revision: holder.header().map_or(0, |header| header.revision()),
             keys: holder.kvs().to_vec(),
         };
         for (key, options) in [(path.meta(), GetOptions::new()), (path.queue(), by_place())] {
-            let mut get = self.etcd.get(key.as_bytes(), options.with_revision(listing.revision)).await?;
+            let mut get = self
+                .etcd
+                .get(key.as_bytes(), options.with_revision(listing.revision))
+                .await?;
             listing.keys.append(&mut get.take_kvs());
         }
         Ok(listing)

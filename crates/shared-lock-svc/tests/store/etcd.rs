@@ -1,0 +1,126 @@
+//! The store on a real etcd. Each store here is a replica: nothing but etcd connects them.
+
+mod idle;
+mod lost_answers;
+mod outages;
+mod peers;
+mod races;
+mod replicas;
+mod strays;
+mod trust;
+
+use std::{sync::Arc, time::Duration};
+
+use etcd_client::{Client, GetOptions};
+use serde_json::Value;
+use shared_lock_svc::{
+    lease::LeaseId,
+    store::etcd::{EtcdOptions, EtcdStore},
+};
+use testbed::{Etcd, eventually};
+use tokio::{runtime::Runtime, sync::OnceCell};
+
+use crate::contract::{self, Store};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_etcd_store_keeps_the_contract() {
+    // Of its own: the locks of the contract have names that other tests may use as well.
+    let etcd = Etcd::start().await.unwrap();
+    contract::check(replica(etcd.endpoint()).await).await;
+}
+
+#[tokio::test]
+async fn a_closed_etcd_store_ends_its_waits() {
+    let etcd = Etcd::start().await.unwrap();
+    contract::check_close(replica(etcd.endpoint()).await).await;
+}
+
+/// The etcd of all tests that neither stop nor count it. Each uses locks of its own.
+async fn shared() -> &'static Etcd {
+    static SHARED: OnceCell<Etcd> = OnceCell::const_new();
+    SHARED
+        .get_or_init(async || Etcd::start().await.unwrap())
+        .await
+}
+
+/// A replica that is ready.
+async fn replica(endpoint: &str) -> Store {
+    let store: Store = connect(&[endpoint]).await;
+    ready(&store).await;
+    store
+}
+
+/// A replica as it is when it has just started.
+async fn connect(endpoints: &[&str]) -> Arc<EtcdStore> {
+    Arc::new(
+        EtcdStore::connect(EtcdOptions::new(endpoints.iter().copied()))
+            .await
+            .unwrap(),
+    )
+}
+
+async fn ready(store: &Store) {
+    eventually("the store is ready", Duration::from_secs(20), async || {
+        store.ready().await.map_err(anyhow::Error::from)
+    })
+    .await
+    .unwrap();
+}
+
+/// An etcd client that knows nothing of our protocol.
+async fn plain(etcd: &Etcd) -> Client {
+    Client::connect([etcd.endpoint()], None).await.unwrap()
+}
+
+/// A replica on a runtime of its own, which can be torn away like a process that is killed.
+async fn replica_on(runtime: &Runtime, endpoint: &str) -> Store {
+    let store: Store = {
+        let _there = runtime.enter();
+        connect(&[endpoint]).await
+    };
+    ready(&store).await;
+    store
+}
+
+/// Ends the lease that a waiter would hold the lock with.
+async fn kill_lease_of(client: &mut Client, holder: &str) {
+    let lease = entries_of(client, holder).await[0].tenure_lease();
+    client.lease_revoke(lease).await.unwrap();
+}
+
+/// A queue entry as it stands in etcd.
+struct Entry {
+    key: String,
+    record: Value,
+    place: i64,
+    lease: i64,
+}
+
+impl Entry {
+    /// The lease that would hold the lock.
+    fn tenure_lease(&self) -> i64 {
+        self.record["lease"]
+            .as_str()
+            .unwrap()
+            .parse::<LeaseId>()
+            .unwrap()
+            .0
+    }
+}
+
+/// The queue entries of a holder, over all locks.
+async fn entries_of(client: &mut Client, holder: &str) -> Vec<Entry> {
+    let all = client
+        .get("/shared-lock-queue/", Some(GetOptions::new().with_prefix()))
+        .await
+        .unwrap();
+    let entries = all.kvs().iter().map(|kv| Entry {
+        key: kv.key_str().unwrap().to_owned(),
+        record: serde_json::from_slice(kv.value()).unwrap(),
+        place: kv.create_revision(),
+        lease: kv.lease(),
+    });
+    entries
+        .filter(|entry| entry.record["holder"] == holder)
+        .collect()
+}

@@ -1,0 +1,188 @@
+//! Answers of etcd that never come, or come when nobody waits for them any more.
+
+use std::{sync::Arc, time::Duration};
+
+use shared_lock_svc::{
+    lease::{AcquireRequest, Acquisition, Release},
+    store::StoreError,
+};
+use testbed::{Etcd, FaultProxy, eventually};
+use tokio::{
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+
+use super::{ready, replica, shared};
+use crate::contract::{Store, acquired, holds, key, queued, release, request, until};
+
+const LONG: Duration = Duration::from_secs(50);
+
+/// Requests whose outcome is not known are undone: what nobody was told of, nobody holds.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_answer_leaves_no_ghost_behind() {
+    let etcd = shared().await;
+    let proxy = FaultProxy::start(etcd.endpoint()).await.unwrap();
+    let (flaky, sound) = (replica(&proxy.url()).await, replica(etcd.endpoint()).await);
+    let (mut failed, mut told) = (0, 0);
+    for round in 0..60 {
+        ready(&flaky).await;
+        let name = format!("ghost {round}");
+        let acquiring = tokio::spawn({
+            let (flaky, asked) = (Arc::clone(&flaky), request(&name, "first"));
+            async move { flaky.acquire(asked).await }
+        });
+        // The answer that is lost is that of the grant, of the transaction, of the keepalive, or of none of them.
+        sleep(Duration::from_micros(150 * (round % 40))).await;
+        proxy.drop_next_answer();
+        match acquiring.await.unwrap() {
+            Ok(Acquisition::Acquired(tenure)) => {
+                told += 1;
+                assert!(release(&sound, &name, &tenure).await, "who was told holds");
+            }
+            Ok(other) => panic!("{other:?}"),
+            Err(StoreError::Unavailable(_) | StoreError::Timeout) => failed += 1,
+            Err(other) => panic!("{other:?}"),
+        }
+        is_free(&sound, &name).await;
+    }
+    println!(
+        "{failed} failed, {told} were told, {} answers lost",
+        proxy.answers_dropped()
+    );
+    assert!(
+        failed >= 5,
+        "no answer was lost where it matters: {failed} failed, {told} told"
+    );
+}
+
+/// etcd stops in the middle of many requests, and does what it was asked when everybody has given up.
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_that_arrive_late_leave_no_ghost_behind() {
+    let etcd = Etcd::start().await.unwrap();
+    let (here, there) = (
+        replica(etcd.endpoint()).await,
+        replica(etcd.endpoint()).await,
+    );
+    let mut failed = 0;
+    for round in 0..4_u64 {
+        let mut requests = JoinSet::new();
+        for place in 0..40_u64 {
+            let name = format!("late {round} {place}");
+            let store = Arc::clone(if place % 2 == 0 { &here } else { &there });
+            requests.spawn(async move {
+                sleep(Duration::from_micros(250 * place)).await;
+                // Half of them find their lock held and stand in its queue.
+                let wait = if place % 4 < 2 { Duration::ZERO } else { LONG };
+                let asked = AcquireRequest {
+                    wait,
+                    ..request(&name, "first")
+                };
+                let first = store.acquire(asked).await;
+                (store, name, first)
+            });
+        }
+        sleep(Duration::from_millis(3 + round)).await;
+        etcd.pause().unwrap();
+        sleep(Duration::from_millis(2_500)).await;
+        etcd.resume().unwrap();
+        while let Some(done) = requests.join_next().await {
+            let (store, name, outcome) = done.unwrap();
+            ready(&store).await;
+            match outcome {
+                Ok(Acquisition::Acquired(tenure)) => assert!(release(&store, &name, &tenure).await),
+                Ok(other) => panic!("{other:?}"),
+                Err(_) => failed += 1,
+            }
+            is_free(&store, &name).await;
+        }
+    }
+    println!("{failed} of 160 failed");
+    assert!(
+        failed >= 20,
+        "etcd was not stopped in the middle of anything: {failed} failed"
+    );
+}
+
+/// A release whose answer is lost has ended the tenure, or is done again; never another tenure.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_whose_answer_is_lost_ends_its_own_tenure_only() {
+    let etcd = shared().await;
+    let proxy = FaultProxy::start(etcd.endpoint()).await.unwrap();
+    let (flaky, sound) = (replica(&proxy.url()).await, replica(etcd.endpoint()).await);
+    for round in 0..30 {
+        ready(&flaky).await;
+        let name = format!("release {round}");
+        let first = holds(&sound, &name, "first").await;
+        let heir = queued(
+            &sound,
+            AcquireRequest {
+                wait: LONG,
+                ..request(&name, "heir")
+            },
+        )
+        .await;
+        proxy.drop_next_answer();
+        let ends = Release::Tenure {
+            lease_id: first.lease_id,
+            fencing_token: first.fencing_token,
+        };
+        // A client repeats its release until it is answered.
+        eventually(
+            "the release is answered",
+            Duration::from_secs(10),
+            async || flaky.release(&key(&name), ends.clone()).await,
+        )
+        .await
+        .unwrap();
+        let heir = acquired(
+            timeout(Duration::from_secs(5), heir)
+                .await
+                .unwrap()
+                .unwrap(),
+        );
+        assert!(release(&sound, &name, &heir).await, "the heir holds on");
+    }
+}
+
+/// A waiter is cut off from etcd for longer than its lease lives, is handed the lock meanwhile, and
+/// must not be told that it holds.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_waiter_whose_lease_ran_out_while_it_was_cut_off_is_not_told_that_it_holds() {
+    let etcd = Etcd::start().await.unwrap();
+    let proxy = FaultProxy::start(etcd.endpoint()).await.unwrap();
+    let (cut, sound) = (replica(&proxy.url()).await, replica(etcd.endpoint()).await);
+    let tenure = holds(&sound, "cut", "first").await;
+    let asked = AcquireRequest {
+        ttl: Duration::from_secs(2),
+        wait: LONG,
+        ..request("cut", "cut off")
+    };
+    let waiter = queued(&cut, asked).await;
+    proxy.silent().await.unwrap();
+    assert!(release(&sound, "cut", &tenure).await);
+    is_free(&sound, "cut").await;
+    let next = holds(&sound, "cut", "next").await;
+    proxy.pass().await.unwrap();
+    ready(&cut).await;
+    assert!(release(&sound, "cut", &next).await);
+    if let Ok(Acquisition::Acquired(late)) = timeout(LONG, waiter).await.unwrap().unwrap() {
+        assert!(
+            late.fencing_token > next.fencing_token,
+            "it holds by a grant of its own, if at all"
+        );
+    }
+}
+
+/// Free now, or soon; and taken by the next.
+async fn is_free(store: &Store, name: &str) {
+    until(store, name, "the lock is free", |view| {
+        view.holders.is_empty() && view.waiters.is_empty()
+    })
+    .await;
+    let next = AcquireRequest {
+        wait: Duration::from_secs(5),
+        ..request(name, "next")
+    };
+    let next = acquired(store.acquire(next).await);
+    assert!(release(store, name, &next).await, "nobody else ends it");
+}

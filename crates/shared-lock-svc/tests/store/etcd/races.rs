@@ -1,0 +1,158 @@
+//! Two things at once, many times over.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use shared_lock_svc::lease::{AcquireRequest, Acquisition};
+use tokio::{
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+
+use super::{replica, shared};
+use crate::contract::{acquired, end, holds, key, release, request, start, waits};
+
+const LONG: Duration = Duration::from_secs(50);
+
+/// One replica hands the lock to a waiter of the other, which leaves in that moment.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hand_over_that_meets_a_cancel_leaves_no_lock_behind() {
+    let etcd = shared().await.endpoint();
+    let (here, there) = (replica(etcd).await, replica(etcd).await);
+    for round in 0..40 {
+        let tenure = holds(&here, "cancel", "first").await;
+        let leaver = waits(&there, "cancel", "leaver", LONG).await;
+        let released = tokio::spawn({
+            let here = Arc::clone(&here);
+            async move { release(&here, "cancel", &tenure).await }
+        });
+        sleep(Duration::from_micros(100 * round)).await;
+        leaver.abort();
+        assert!(released.await.unwrap());
+        if let Ok(outcome) = leaver.await {
+            // It was told before its caller left.
+            assert!(release(&there, "cancel", &acquired(outcome)).await);
+        }
+        let next = AcquireRequest {
+            wait: Duration::from_secs(5),
+            ..request("cancel", "next")
+        };
+        let next = acquired(here.acquire(next).await);
+        assert!(release(&here, "cancel", &next).await);
+    }
+}
+
+/// A wait ends just when the lock comes: the waiter is told either, and both are true.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hand_over_that_meets_the_end_of_the_wait_is_told_or_did_not_happen() {
+    let etcd = shared().await.endpoint();
+    let (here, there) = (replica(etcd).await, replica(etcd).await);
+    let mut wins = 0;
+    for round in 0..40 {
+        let tenure = holds(&here, "wait-over", "first").await;
+        let short = AcquireRequest {
+            wait: Duration::from_millis(60),
+            ..request("wait-over", "short")
+        };
+        let waiter = start(&there, short);
+        sleep(Duration::from_millis(40 + round % 20)).await;
+        assert!(release(&here, "wait-over", &tenure).await);
+        match waiter.await.unwrap().unwrap() {
+            Acquisition::Acquired(won) => {
+                wins += 1;
+                assert!(won.fencing_token > tenure.fencing_token);
+                assert!(release(&there, "wait-over", &won).await);
+            }
+            Acquisition::Held(_) => {}
+            other => panic!("{other:?}"),
+        }
+        let view = here.inspect(&key("wait-over")).await.unwrap();
+        assert_eq!((view.holders.len(), view.waiters.len()), (0, 0), "{view:?}");
+    }
+    println!("{wins} of 40 won");
+}
+
+/// The client gives its request up at one replica while the other grants it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_is_ended_while_it_is_granted_holds_nothing() {
+    let etcd = shared().await.endpoint();
+    let (here, there) = (replica(etcd).await, replica(etcd).await);
+    for round in 0..40_u64 {
+        let asked = request("given-up", "first");
+        let acquiring = tokio::spawn({
+            let (here, asked) = (Arc::clone(&here), asked.clone());
+            async move { here.acquire(asked).await }
+        });
+        sleep(Duration::from_micros(50 * round)).await;
+        end(&there, "given-up", &asked.request_id).await;
+        acquiring.await.unwrap().unwrap();
+        // Told or not, it is over: the tombstone came first, or the release.
+        let view = there.inspect(&key("given-up")).await.unwrap();
+        assert_eq!(
+            (view.holders.len(), view.waiters.len()),
+            (0, 0),
+            "round {round}: {view:?}"
+        );
+    }
+}
+
+/// Many hands on one lock, at three replicas: never two at once, and tokens in the order of holding.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_holds_at_a_time_and_tokens_follow_the_order_of_holding() {
+    let etcd = shared().await.endpoint();
+    let replicas = [
+        replica(etcd).await,
+        replica(etcd).await,
+        replica(etcd).await,
+    ];
+    let (inside, last, grants) = (
+        Arc::new(AtomicUsize::new(0)),
+        Arc::new(AtomicU64::new(0)),
+        Arc::new(AtomicUsize::new(0)),
+    );
+    let mut hands = JoinSet::new();
+    for hand in 0..12_usize {
+        let store = Arc::clone(&replicas[hand % 3]);
+        let (inside, last, grants) = (Arc::clone(&inside), Arc::clone(&last), Arc::clone(&grants));
+        hands.spawn(async move {
+            for round in 0..15 {
+                let wait = if round % 3 == 0 {
+                    Duration::from_millis(5)
+                } else {
+                    LONG
+                };
+                let asked = AcquireRequest {
+                    wait,
+                    ..request("hands", &format!("hand {hand}"))
+                };
+                let outcome = store.acquire(asked).await.unwrap();
+                let Acquisition::Acquired(tenure) = outcome else {
+                    continue;
+                };
+                assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0, "two at once");
+                let token = tenure.fencing_token.0.get();
+                assert!(
+                    last.swap(token, Ordering::SeqCst) < token,
+                    "the token rises"
+                );
+                grants.fetch_add(1, Ordering::SeqCst);
+                tokio::task::yield_now().await;
+                assert_eq!(inside.fetch_sub(1, Ordering::SeqCst), 1);
+                assert!(release(&store, "hands", &tenure).await);
+            }
+        });
+    }
+    timeout(Duration::from_secs(60), async {
+        while let Some(done) = hands.join_next().await {
+            done.unwrap();
+        }
+    })
+    .await
+    .unwrap();
+    assert!(grants.load(Ordering::SeqCst) >= 120);
+}

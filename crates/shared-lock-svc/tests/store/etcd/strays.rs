@@ -1,0 +1,204 @@
+//! Entries and lives that ended where nobody looked.
+
+use std::time::Duration;
+
+use etcd_client::{GetOptions, PutOptions};
+use shared_lock_svc::lease::AcquireRequest;
+use testbed::{Etcd, eventually};
+use tokio::time::{sleep, timeout};
+
+use super::{entries_of, kill_lease_of, plain, replica, shared};
+use crate::contract::{acquired, holds, key, release, request, until, waits};
+
+const LONG: Duration = Duration::from_secs(50);
+
+/// FINDINGS: a waiter whose tenure lease is dead must not block the releaser, nor those behind it.
+#[tokio::test]
+async fn a_waiter_whose_lease_is_dead_is_passed_over() {
+    let etcd = shared().await;
+    let (here, there) = (
+        replica(etcd.endpoint()).await,
+        replica(etcd.endpoint()).await,
+    );
+    let mut client = plain(etcd).await;
+    let tenure = holds(&here, "passed", "first").await;
+    let dead = waits(&there, "passed", "passed's dead", LONG).await;
+    let heir = waits(&there, "passed", "heir", LONG).await;
+    kill_lease_of(&mut client, "passed's dead").await;
+    assert!(release(&here, "passed", &tenure).await);
+    acquired(
+        timeout(Duration::from_secs(2), heir)
+            .await
+            .unwrap()
+            .unwrap(),
+    );
+    // It stands in the queue again, or its request failed: it was never told that it holds.
+    assert!(!dead.is_finished() || dead.await.unwrap().is_err());
+}
+
+#[tokio::test]
+async fn a_dead_waiter_alone_does_not_keep_a_lock_from_ending_or_from_the_next() {
+    let etcd = shared().await;
+    let store = replica(etcd.endpoint()).await;
+    let mut client = plain(etcd).await;
+    let tenure = holds(&store, "alone", "first").await;
+    let dead = waits(&store, "alone", "alone's dead", Duration::from_secs(2)).await;
+    kill_lease_of(&mut client, "alone's dead").await;
+    assert!(
+        timeout(Duration::from_secs(2), release(&store, "alone", &tenure))
+            .await
+            .unwrap()
+    );
+    let next = AcquireRequest {
+        wait: Duration::from_secs(5),
+        ..request("alone", "next")
+    };
+    acquired(store.acquire(next).await);
+    drop(dead);
+}
+
+/// A waiter's lease dies while it waits and nothing else happens: its replica notices.
+#[tokio::test]
+async fn a_waiter_whose_lease_is_dead_leaves_the_queue_by_itself() {
+    let etcd = shared().await;
+    let store = replica(etcd.endpoint()).await;
+    let mut client = plain(etcd).await;
+    holds(&store, "notices", "first").await;
+    let asked = AcquireRequest {
+        ttl: Duration::from_secs(3),
+        wait: LONG,
+        ..request("notices", "notices's dead")
+    };
+    let dead = crate::contract::queued(&store, asked).await;
+    kill_lease_of(&mut client, "notices's dead").await;
+    let outcome = timeout(Duration::from_secs(4), dead)
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(outcome.is_err(), "{outcome:?}");
+    until(&store, "notices", "the queue is empty", |view| {
+        view.waiters.is_empty()
+    })
+    .await;
+}
+
+/// FINDINGS: an entry that no handler serves stays for as long as its replica lives.
+#[tokio::test]
+async fn an_entry_of_this_replica_that_no_request_stands_behind_is_swept() {
+    let etcd = shared().await;
+    let store = replica(etcd.endpoint()).await;
+    let mut client = plain(etcd).await;
+    let tenure = holds(&store, "swept", "first").await;
+    let waiter = waits(&store, "swept", "swept's waiter", LONG).await;
+    let entry = entries_of(&mut client, "swept's waiter").await.remove(0);
+    let stray = format!("{}/stray", entry.key.rsplit_once('/').unwrap().0);
+    let on_liveness = PutOptions::new().with_lease(entry.lease);
+    client
+        .put(stray, entry.record.to_string(), Some(on_liveness))
+        .await
+        .unwrap();
+    let took = until(&store, "swept", "the stray is swept", |view| {
+        view.waiters.len() == 1
+    })
+    .await;
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    assert!(release(&store, "swept", &tenure).await);
+    acquired(waiter.await.unwrap());
+}
+
+/// What a stop of the process for longer than its liveness does to the replica.
+#[tokio::test]
+async fn a_replica_that_lost_its_liveness_queues_its_waiters_again_and_takes_locks_again() {
+    let etcd = shared().await;
+    let (here, there) = (
+        replica(etcd.endpoint()).await,
+        replica(etcd.endpoint()).await,
+    );
+    let mut client = plain(etcd).await;
+    let tenure = holds(&there, "lost", "first").await;
+    let waiter = waits(&here, "lost", "lost's waiter", LONG).await;
+    let entry = entries_of(&mut client, "lost's waiter").await.remove(0);
+    client.lease_revoke(entry.lease).await.unwrap();
+    // The replica does not know of it yet, and its proposal is refused.
+    holds(&here, "lost-and-free", "holder").await;
+    eventually(
+        "the waiter is in the queue again",
+        Duration::from_secs(4),
+        async || {
+            let again = entries_of(&mut client, "lost's waiter").await;
+            let again = again.first().filter(|again| again.place > entry.place);
+            again.map(|_| ()).ok_or("it is not")
+        },
+    )
+    .await
+    .unwrap();
+    assert!(release(&there, "lost", &tenure).await);
+    acquired(
+        timeout(Duration::from_secs(2), waiter)
+            .await
+            .unwrap()
+            .unwrap(),
+    );
+}
+
+#[tokio::test]
+async fn nothing_but_short_lived_notes_stays_of_a_lock_that_was_released() {
+    let etcd = Etcd::start().await.unwrap();
+    let store = replica(etcd.endpoint()).await;
+    let mut client = plain(&etcd).await;
+    let mut leases = 0;
+    for round in 0..50 {
+        let tenure = holds(&store, "note", "first").await;
+        let waiter = waits(&store, "note", "second", LONG).await;
+        assert!(release(&store, "note", &tenure).await);
+        assert!(release(&store, "note", &acquired(waiter.await.unwrap())).await);
+        if round == 0 {
+            leases = settled_leases(&mut client, 0).await;
+        }
+    }
+    // L, T and the marker of the last release; one liveness lease, one for what is remembered.
+    assert_eq!(
+        settled_leases(&mut client, leases).await,
+        leases,
+        "no release leaves a lease behind"
+    );
+    let all = client
+        .get(
+            "/shared-lock",
+            Some(GetOptions::new().with_prefix().with_keys_only()),
+        )
+        .await
+        .unwrap();
+    for kv in all.kvs() {
+        let name = kv.key_str().unwrap();
+        let noted = [
+            "/shared-lock-done/",
+            "/shared-lock-ended/",
+            "/shared-lock-replica/",
+        ];
+        assert!(
+            noted.iter().any(|space| name.starts_with(space)) && kv.lease() != 0,
+            "{name}"
+        );
+    }
+    assert!(
+        store
+            .inspect(&key("note"))
+            .await
+            .unwrap()
+            .holders
+            .is_empty()
+    );
+}
+
+/// How many leases there are, once revocations in the background are done.
+async fn settled_leases(client: &mut etcd_client::Client, at_most: usize) -> usize {
+    for _ in 0..100 {
+        let leases = client.leases().await.unwrap().leases().len();
+        if leases <= at_most.max(2) {
+            return leases;
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+    client.leases().await.unwrap().leases().len()
+}
