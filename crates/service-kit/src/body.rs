@@ -149,6 +149,10 @@ pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     })?;
     let value: Value = serde_json::from_str(text)
         .map_err(|err| Problem::new(&MALFORMED, format!("the body is not valid JSON: {err}")))?;
+    // serde would take an array for a struct, its elements for the fields.
+    if !value.is_object() {
+        return Err(Problem::invalid("body", "must be a JSON object"));
+    }
     serde_path_to_error::deserialize(value).map_err(|err| {
         let path = err.path().to_string();
         let message = err.into_inner().to_string();
@@ -213,7 +217,7 @@ mod tests {
             (r#"{}"#, "ttl_ms: missing field"),
             (r#"{"ttl_ms": 1, "tll": 2}"#, "tll: unknown field"),
             (r#"{"ttl_ms": 1, "labels": {"a": 2}}"#, "labels.a: "),
-            (r#"[]"#, "body: "),
+            (r#"[1]"#, "body: must be a JSON object"),
         ] {
             let (status, detail) = refusal(body.as_bytes());
             assert_eq!(status, 422, "{body}");

@@ -6,6 +6,7 @@ use std::{
     net::{SocketAddr, TcpListener},
     pin::pin,
     sync::Arc,
+    time::Duration,
 };
 
 use actix_web::{
@@ -36,7 +37,7 @@ settings! {
         /// Lets everybody who reaches the address call the service: needed for any address but loopback.
         pub allow_anonymous: Flag => Setting::env("ALLOW_ANONYMOUS").default("false").allowed("`true` or `false`"),
         /// How long a request may take to arrive: its head, then its body.
-        pub read_timeout: GoDuration => Setting::env("SERVER_READ_TIMEOUT").default("10s").allowed("a duration such as `10s`"),
+        pub read_timeout: GoDuration => Setting::env("SERVER_READ_TIMEOUT").default("10s").allowed("a duration from `1s`"),
         /// How long a connection may be open without a request.
         pub idle_timeout: GoDuration => Setting::env("SERVER_IDLE_TIMEOUT").default("120s").allowed("a duration such as `120s`"),
         /// How long open requests may go on after SIGTERM.
@@ -77,6 +78,14 @@ pub fn bind(
         return Err(SettingsError(format!(
             "listening on {address} lets everybody who reaches it call the service: \
              set {prefix}_ALLOW_ANONYMOUS=true if that is meant, or listen on a loopback address"
+        ))
+        .into());
+    }
+    // actix looks at its clock twice a second: a shorter time would refuse what came in time.
+    if settings.read_timeout.0 < Duration::from_secs(1) {
+        let given = settings.read_timeout.0;
+        return Err(SettingsError(format!(
+            "setting server.read_timeout ({prefix}_SERVER_READ_TIMEOUT) is `{given:?}`: expected a duration from `1s`"
         ))
         .into());
     }
@@ -221,7 +230,7 @@ async fn readyz(
     if !faults.is_empty() {
         return Err(Problem::new(&NOT_READY, faults.join("; "))
             .with("checks", faults)
-            .retry_after(std::time::Duration::from_secs(1)));
+            .retry_after(Duration::from_secs(1)));
     }
     let lines = match query.iter().any(|(name, _)| name == "verbose") {
         true => checks
