@@ -67,13 +67,21 @@ impl Check<'_> {
     }
 
     fn enqueue(&self) -> bool {
-        let Self { scenario, keys, proposal, .. } = self;
+        let Self { scenario: _, keys, proposal, .. } = self;
         let request = proposal.request();
-        let beside_itself = keys.tenures[request].present() && !scenario.makes(Mistake::EnqueueBesideTheOwnTenure);
-        !keys.waiters[request].present()
-            && !beside_itself
-            && (keys.holders[proposal.lock()].token == proposal.token || scenario.makes(Mistake::EnqueueIgnoresTheHolder))
-            && self.may_begin()
+        !keys.waiters[request].present() && self.does_not_hold(request) && self.may_begin()
+    }
+
+    /// A reader or a permit has a key of its own; of a holder it is known that it is another
+    /// request's as long as it is the one that was read.
+    fn does_not_hold(&self, request: usize) -> bool {
+        let Self { scenario, keys, proposal, .. } = self;
+        if scenario.mode_of(request) == Mode::Exclusive {
+            let as_read = keys.holders[proposal.lock()].token == proposal.token;
+            as_read || scenario.makes(Mistake::EnqueueIgnoresTheHolder)
+        } else {
+            !keys.tenures[request].present() || scenario.makes(Mistake::EnqueueBesideTheOwnTenure)
+        }
     }
 
     /// Neither has the request ended, nor its replica, nor its session.
@@ -98,7 +106,7 @@ impl Check<'_> {
     fn is_head(&self, head: usize) -> bool {
         let Self { scenario, keys, proposal, .. } = self;
         let older = |&other: &usize| other != head && keys.waiters[other].present() && keys.waiters[other].place < proposal.run[head];
-        let unordered = scenario.makes(Mistake::NoOrderCompare)
+        let unordered = scenario.makes(Mistake::GrantWithoutOrder)
             || (scenario.makes(Mistake::PromotionWithoutOrder) && proposal.kind == Kind::Promote);
         unordered || scenario.requests_for(proposal.lock()).filter(older).count() == 0
     }
@@ -107,7 +115,7 @@ impl Check<'_> {
     fn room_for(&self, mode: Mode, leaving: Option<usize>) -> bool {
         let Self { scenario, keys, proposal, .. } = self;
         let lock = proposal.lock();
-        if leaving.is_some() && scenario.makes(Mistake::HandOverTrustsTheTenure) {
+        if proposal.kind != Kind::Acquire && scenario.makes(Mistake::GrantWithoutRoom) {
             return true;
         }
         let holder = &keys.holders[lock];
@@ -115,14 +123,12 @@ impl Check<'_> {
         let closed = !holder_leaves && (holder.present() || keys.delays[lock]);
         let no_readers = keys.readers(scenario, lock).all(|reader| leaving == Some(reader));
         let no_permits = keys.permits(scenario, lock).all(|(permit, ..)| leaving == Some(permit));
-        let capacity_is_free = scenario.makes(Mistake::NoCapacityCompare)
-            || (scenario.makes(Mistake::NoCapacityCompareOnHandOver) && proposal.kind != Kind::Acquire);
         !closed
             && match mode {
                 Mode::Exclusive => no_permits && (no_readers || scenario.makes(Mistake::WriterIgnoresReaders)),
                 Mode::Shared => no_permits,
                 Mode::Permit { .. } => {
-                    no_readers && (capacity_is_free || grant::newest_permit(scenario, keys, lock) <= proposal.counted)
+                    no_readers && (scenario.makes(Mistake::NoCapacityCompare) || grant::newest_permit(scenario, keys, lock) <= proposal.counted)
                 }
             }
     }

@@ -23,6 +23,7 @@ pub(crate) fn steps(steps: &mut Steps<'_>) {
         (0..REPLICAS).filter(|&replica| !steps.from.crashed[replica]).for_each(|replica| crash(steps, replica));
     }
     plain_client(steps);
+    forget(steps);
     if steps.from.left.forced > 0 {
         (0..LOCKS).for_each(|lock| force(steps, lock));
     }
@@ -152,6 +153,30 @@ fn plain_client(steps: &mut Steps<'_>) {
             steps.may(Event::PlainReleases, state);
         }
         _ => (),
+    }
+}
+
+/// A tombstone lives longer than any acquire or enqueue of its request can be under way at a
+/// replica whose liveness key is there; a replica without one may be late by any time.
+fn forget(steps: &mut Steps<'_>) {
+    let from = steps.from;
+    if from.left.forgets == 0 {
+        return;
+    }
+    for request in (0..steps.scenario.requests.len()).filter(|&request| from.has_ended(request)) {
+        let begins = |proposal: &Proposal| {
+            matches!(proposal.kind, Kind::Acquire | Kind::Enqueue) && proposal.request() == request
+        };
+        let may_be_late = (0..REPLICAS).filter(|&replica| from.present(replica)).any(|replica| {
+            from.handlers[request][replica].stage != handler::Stage::Idle
+                || from.flight.iter().any(|proposal| begins(proposal) && proposal.replica() == replica)
+        });
+        if !may_be_late {
+            let mut state = *from;
+            state.left.forgets -= 1;
+            state.ended &= !(1 << request);
+            steps.may(Event::Forgotten { request }, state);
+        }
     }
 }
 

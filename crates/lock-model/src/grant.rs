@@ -22,6 +22,12 @@ pub(crate) struct Run {
 pub(crate) fn next_run(scenario: &Scenario, keys: &Keys, lock: usize, leaving: Option<usize>) -> Option<Run> {
     let mut run: Option<Run> = None;
     let mut room = Room::left_by(scenario, keys, lock, leaving);
+    let counted = if scenario.makes(Mistake::CapacityCompareForgetsWhoLeaves) {
+        let stays = |&(permit, ..): &(usize, u8, u8)| leaving != Some(permit);
+        keys.permits(scenario, lock).filter(stays).map(|(permit, ..)| keys.tenures[permit].token).max().unwrap_or(0)
+    } else {
+        newest_permit(scenario, keys, lock)
+    };
     let mut leases = 0u16;
     let mut length = 0;
     for waiter in keys.queue(scenario, lock).iter() {
@@ -36,8 +42,8 @@ pub(crate) fn next_run(scenario: &Scenario, keys: &Keys, lock: usize, leaving: O
         }
         leases |= lease;
         length += 1;
-        run.get_or_insert(Run { head: waiter, places: [0; REQUESTS], counted: newest_permit(scenario, keys, lock) })
-            .places[waiter] = entry.place;
+        let run = run.get_or_insert(Run { head: waiter, places: [0; REQUESTS], counted });
+        run.places[waiter] = entry.place;
     }
     run
 }

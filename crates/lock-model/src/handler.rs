@@ -8,7 +8,7 @@ use crate::{
     property::{Property, Violation},
     proposal::{Kind, Proposal, Source},
     release::{Cause, Release},
-    scenario::{REPLICAS, Scenario},
+    scenario::{Mode, REPLICAS, Scenario},
     state::State,
     steps::Steps,
     words::Event,
@@ -133,9 +133,10 @@ impl Serving<'_, '_> {
         } else {
             (Kind::Enqueue, Stage::Enqueuing)
         };
+        let exclusive = scenario.mode_of(request) == Mode::Exclusive;
         let proposal = Proposal {
             lease: self.handler.lease,
-            token: if kind == Kind::Enqueue { keys.holders[lock].token } else { 0 },
+            token: if kind == Kind::Enqueue && exclusive { keys.holders[lock].token } else { 0 },
             counted: if kind == Kind::Acquire { grant::newest_permit(scenario, keys, lock) } else { 0 },
             ..self.proposal(kind)
         };
@@ -159,7 +160,7 @@ impl Serving<'_, '_> {
             };
             return self.steps.add(true, Event::Looked { request, replica }, state, violations);
         }
-        let lease_gone = !from.lives(self.handler.lease) && !self.steps.scenario.makes(Mistake::DeadWaiterStays);
+        let lease_gone = !from.lives(self.handler.lease) && !self.steps.scenario.makes(Mistake::DeadEntryStays);
         if !self.handler.connected || lease_gone {
             self.cancel(true);
         } else if from.left.timeouts > 0 {
@@ -205,8 +206,9 @@ impl Serving<'_, '_> {
             Vec::new()
         };
         state.end_lease(scenario, self.handler.lease);
+        let forgets_entry = scenario.makes(Mistake::RevokeWithoutCancel) || scenario.makes(Mistake::DeadEntryStays);
         match state.keys().look(scenario, request) {
-            Seen::Waits { place, owner } if usize::from(owner) == replica && !scenario.makes(Mistake::RevokeWithoutCancel) => {
+            Seen::Waits { place, owner } if usize::from(owner) == replica && !forgets_entry => {
                 state.handlers[request][replica].stage = Stage::ToCancel;
                 state.handlers[request][replica].place = place;
             }

@@ -20,14 +20,10 @@ pub enum Mistake {
     NoTombstone,
     /// "Acquired" is answered without a keepalive of the tenure's lease.
     NoKeepaliveBeforeTheAnswer,
-    /// A pooled request of unknown outcome revokes its lease and forgets its queue entry.
-    RevokeWithoutCancel,
     /// A waiter whose cancel fails because its entry is gone answers "not acquired" unseen.
     GoneMeansNotAcquired,
-    /// A hand-over does not compare that the waiter's lease lives.
-    GrantWithoutGuard,
-    /// An entry whose lease is gone is left in the queue: neither cancelled nor evicted.
-    DeadWaiterStays,
+    /// An entry whose lease is gone is left in the queue: neither cancelled nor swept nor evicted.
+    DeadEntryStays,
     /// A release by request id acts once and is over, whatever came of it.
     ReleaseByRequestIdOnce,
     /// The replica's liveness key is not compared by acquire and enqueue.
@@ -39,8 +35,6 @@ pub enum Mistake {
     WriterIgnoresReaders,
     /// A permit is granted by what the view shows, with no compare that none was added.
     NoCapacityCompare,
-    /// The capacity compare of an acquire, but not the one of hand-over and promotion, is left out.
-    NoCapacityCompareOnHandOver,
     /// Only the limit of the request itself is respected, not those of the permits granted.
     OnlyTheOwnLimitCounts,
     /// The tenure key of a reader is named by its lease, not by its request.
@@ -62,10 +56,18 @@ pub enum Mistake {
     ReleaseOnlyHandsOver,
     /// Enqueue does not compare the holder that it read.
     EnqueueIgnoresTheHolder,
-    /// Hand-over and promotion do not compare the order of the queue; their view decides.
-    NoOrderCompare,
-    /// Hand-over compares the tenure that ends, and nothing about those that stay.
-    HandOverTrustsTheTenure,
+    /// The capacity compare does not count the permit that leaves, and so fails on it.
+    CapacityCompareForgetsWhoLeaves,
+
+    /// A pooled request of unknown outcome revokes its lease and leaves its queue entry to others.
+    RevokeWithoutCancel,
+    /// Hand-over and promotion do not compare that the waiters' leases live.
+    GrantWithoutGuard,
+    /// Hand-over and promotion do not compare that their head is first.
+    GrantWithoutOrder,
+    /// Hand-over and promotion do not compare that there is room: neither holder nor readers nor
+    /// permits nor delay.
+    GrantWithoutRoom,
 }
 
 impl Mistake {
@@ -78,16 +80,13 @@ impl Mistake {
         Self::CancelDeletesTheSessionGuard,
         Self::NoTombstone,
         Self::NoKeepaliveBeforeTheAnswer,
-        Self::RevokeWithoutCancel,
         Self::GoneMeansNotAcquired,
-        Self::GrantWithoutGuard,
-        Self::DeadWaiterStays,
+        Self::DeadEntryStays,
         Self::ReleaseByRequestIdOnce,
         Self::NoLivenessCompare,
         Self::BargingPastTheQueue,
         Self::WriterIgnoresReaders,
         Self::NoCapacityCompare,
-        Self::NoCapacityCompareOnHandOver,
         Self::OnlyTheOwnLimitCounts,
         Self::TenureNamedByLease,
         Self::AcquireOverTheOwnTenure,
@@ -98,7 +97,10 @@ impl Mistake {
         Self::NobodyPromotes,
         Self::ReleaseOnlyHandsOver,
         Self::EnqueueIgnoresTheHolder,
-        Self::NoOrderCompare,
-        Self::HandOverTrustsTheTenure,
+        Self::CapacityCompareForgetsWhoLeaves,
+        Self::RevokeWithoutCancel,
+        Self::GrantWithoutGuard,
+        Self::GrantWithoutOrder,
+        Self::GrantWithoutRoom,
     ];
 }

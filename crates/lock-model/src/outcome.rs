@@ -5,6 +5,7 @@ use crate::{
     handler::{self, Reason, Stage},
     keys::Seen,
     mistake::Mistake,
+    property::{Property, Violation},
     proposal::{Kind, Proposal, Source},
     release,
     scenario::Scenario,
@@ -17,7 +18,7 @@ pub(crate) fn may_be_unknown(proposal: &Proposal) -> bool {
 }
 
 /// The proposer gets the answer, and with it what the "else" branch read.
-pub(crate) fn learn(scenario: &Scenario, state: &mut State, proposal: &Proposal, verdict: Verdict) {
+pub(crate) fn learn(scenario: &Scenario, state: &mut State, proposal: &Proposal, verdict: Verdict, violations: &mut Vec<Violation>) {
     if proposal.kind == Kind::PlainAcquire {
         state.plain = if verdict == Verdict::Passes { Plain::Holds } else { Plain::Over };
     }
@@ -27,7 +28,13 @@ pub(crate) fn learn(scenario: &Scenario, state: &mut State, proposal: &Proposal,
     match proposal.source {
         Source::Nobody => (),
         Source::Client | Source::CleanUp => release::learn(scenario, state, proposal, verdict),
-        Source::Handler => learn_in_handler(scenario, state, proposal, verdict),
+        Source::Handler => {
+            let lost = verdict == Verdict::LeaseGone || verdict == Verdict::Fails && lacks_a_lease(scenario, state, proposal);
+            if lost && state.lives(proposal.lease) && state.present(proposal.replica()) {
+                violations.push(Violation::of(Property::ToldTheTruth, proposal.request(), "is told that its lease is gone, and it lives"));
+            }
+            learn_in_handler(scenario, state, proposal, verdict);
+        }
     }
 }
 
@@ -57,7 +64,7 @@ fn learn_in_handler(scenario: &Scenario, state: &mut State, proposal: &Proposal,
         (Kind::Acquire, Verdict::Passes) => read(scenario, state, request, replica, Stage::Again),
         (Kind::Cancel | Kind::ReadBack, Verdict::Passes) => handler::answer_not(state, request, replica, Reason::Ended),
         (Kind::Acquire | Kind::Enqueue, Verdict::Fails) => {
-            if !state.present(replica) || scenario.sessions && !state.keys().guarded(proposal.lease) {
+            if lacks_a_lease(scenario, state, proposal) {
                 handler::answer_not(state, request, replica, Reason::LeaseGone);
             } else {
                 read(scenario, state, request, replica, Stage::Again);
@@ -71,6 +78,13 @@ fn learn_in_handler(scenario: &Scenario, state: &mut State, proposal: &Proposal,
         (_, Verdict::LeaseGone) => handler::answer_not(state, request, replica, Reason::LeaseGone),
         _ => (),
     }
+}
+
+/// Whether a compare of acquire or enqueue fails for want of the session or of the replica itself.
+fn lacks_a_lease(scenario: &Scenario, state: &State, proposal: &Proposal) -> bool {
+    let begins = matches!(proposal.kind, Kind::Acquire | Kind::Enqueue);
+    let session_gone = scenario.sessions && !state.keys().guarded(proposal.lease);
+    begins && (session_gone || !state.present(proposal.replica()))
 }
 
 /// The handler reads what there is of its request and goes on from there; `otherwise` when there is

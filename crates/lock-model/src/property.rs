@@ -92,10 +92,11 @@ fn somebody_fits(scenario: &Scenario, state: &State, lock: usize) -> bool {
     grant::next_run(scenario, &keys, lock, None).is_some()
 }
 
-/// Whether the client waits and neither stands in the queue.
+/// Whether the client waits, and not because its request stands in the queue with a lease that lives.
 fn is_unanswered(state: &State, request: usize) -> bool {
     let handler = &state.handlers[request][usize::from(state.clients[request].replica)];
-    let queued = handler.stage == HandlerStage::Queued && state.keys().waiters[request].present();
+    let entry = &state.keys().waiters[request];
+    let queued = handler.stage == HandlerStage::Queued && entry.present() && state.keys().guarded(entry.lease);
     state.waits_for_answer(request) && !queued
 }
 

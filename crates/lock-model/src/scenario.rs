@@ -54,6 +54,8 @@ pub struct Faults {
     pub expiries: u8,
     /// The liveness lease of a running replica expires: it was paused for too long.
     pub lapses: u8,
+    /// The tombstone of a request expires, as soon as nothing can be applied late any more.
+    pub forgets: u8,
     /// An administrator ends all tenures of a lock.
     pub forced: u8,
     /// A replica dies for good.

@@ -41,6 +41,7 @@ pub fn parse(words: &[String]) -> Result<Scenario, String> {
             "duplicates" => scenario.faults.duplicates = few()?,
             "expiries" => scenario.faults.expiries = few()?,
             "lapses" => scenario.faults.lapses = few()?,
+            "forgets" => scenario.faults.forgets = few()?,
             "forced" => scenario.faults.forced = few()?,
             "crashes" => scenario.faults.crashes = few()?,
             "mistake" => scenario.mistake = Some(mistake(value)?),

@@ -92,8 +92,8 @@ fn apply(steps: &mut Steps<'_>, slot: usize) {
     let verdict = compare::verdict(steps.scenario, steps.from, &proposal);
     let mut state = *steps.from;
     state.flight[slot] = Proposal::default();
-    let violations = write(steps, &mut state, &[(proposal, verdict)]);
-    outcome::learn(steps.scenario, &mut state, &proposal, verdict);
+    let mut violations = write(steps, &mut state, &[(proposal, verdict)]);
+    outcome::learn(steps.scenario, &mut state, &proposal, verdict, &mut violations);
     steps.add(!proposal.abandoned, Event::Applied { proposal, verdict }, state, violations);
 
     if steps.from.left.unknown > 0 && outcome::may_be_unknown(&proposal) {
@@ -124,9 +124,9 @@ fn apply_together(steps: &mut Steps<'_>, slot: usize, other: usize) {
         let mut state = *steps.from;
         state.flight[slot] = Proposal::default();
         state.flight[other] = Proposal::default();
-        let violations = write(steps, &mut state, &batch);
+        let mut violations = write(steps, &mut state, &batch);
         for (proposal, verdict) in batch {
-            outcome::learn(steps.scenario, &mut state, &proposal, verdict);
+            outcome::learn(steps.scenario, &mut state, &proposal, verdict, &mut violations);
         }
         steps.add(false, Event::AppliedTogether { batch }, state, violations);
     }

@@ -80,8 +80,8 @@ fn clear_away(steps: &mut Steps<'_>, replica: usize, request: usize) {
     }
     let unserved = usize::from(seen.owner) == replica && from.handlers[request][replica].stage == handler::Stage::Idle;
     let guarded = from.keys().guarded(seen.lease);
-    let dead = !guarded && !scenario.makes(Mistake::DeadWaiterStays);
-    if unserved && !scenario.makes(Mistake::RevokeWithoutCancel) || dead {
+    let stays = scenario.makes(Mistake::DeadEntryStays);
+    if (unserved || !guarded) && !stays {
         let mut state = *from;
         let mut keys = *from.keys();
         keys.waiters[request] = Waiter::default();

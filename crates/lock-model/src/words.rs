@@ -23,6 +23,7 @@ pub(crate) enum Event {
     Proposed { proposal: Proposal },
     Expired { lease: u8, kept: bool },
     DelayOver { lock: usize },
+    Forgotten { request: usize },
     Crashed { replica: usize },
     PlainAsks,
     PlainReleases,
@@ -115,6 +116,7 @@ fn sentence(scenario: &Scenario, event: &Event) -> String {
             format!("{} expires{}", lease_name(*lease), if *kept { " though it is kept alive" } else { "" })
         }
         Event::DelayOver { lock } => format!("the lock-delay of lock {lock} is over"),
+        Event::Forgotten { request } => format!("the tombstone of {} expires", r(request)),
         Event::Crashed { replica } => format!("replica {replica} dies"),
         Event::PlainAsks => "a plain etcd client proposes to create the holder key".to_owned(),
         Event::PlainReleases => "the plain etcd client revokes its lease".to_owned(),

@@ -91,6 +91,9 @@ impl Write<'_> {
     }
 
     fn put_holder(&mut self, lock: usize, request: u8, lease: u8, owner: u8, over: bool) {
+        if !over && self.keys.holders[lock].present() {
+            self.violations.push(Violation::new(Property::NoForeignEnd, "the holder key is put over that of another tenure"));
+        }
         let created = if over { self.before.keys().holders[lock].created } else { self.revision };
         self.keys.holders[lock] = Holder { token: self.revision, created, lease, request, owner };
         let token = holder_token(self.scenario, self.keys, lock);
