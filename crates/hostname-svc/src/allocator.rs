@@ -31,8 +31,8 @@ use tokio::{
     time::{Instant, sleep, timeout_at},
 };
 
-pub use self::error::AllocateError;
 pub(crate) use self::driver::{json, read};
+pub use self::error::AllocateError;
 use self::{
     cycle::{Answer, Job},
     driver::Pace,
@@ -186,7 +186,9 @@ impl Allocator {
             Ok(Ok(Ok(Answer::Named(records)))) => Ok(Allocation::Named(records)),
             Ok(Ok(Ok(Answer::KeyReused))) => Ok(Allocation::KeyReused),
             Ok(Ok(Ok(Answer::GivenUp(why)))) => Ok(Allocation::GivenUp(why)),
-            Ok(Ok(Ok(Answer::Deleted))) => Err(AllocateError::Deleted("document of the idempotency key")),
+            Ok(Ok(Ok(Answer::Deleted))) => {
+                Err(AllocateError::Deleted("document of the idempotency key"))
+            }
             Ok(Ok(Err(error))) => Err(error),
             Err(_) if wait.begun.load(Ordering::Relaxed) => Err(AllocateError::Timeout),
             // Whoever is told nothing has left the queue because his time was over.
@@ -209,7 +211,12 @@ impl Allocator {
         }
     }
 
-    fn job(&self, wish: Wish, key: Option<KeyHash>, request_id: &str) -> Result<(Job, usize), AllocateError> {
+    fn job(
+        &self,
+        wish: Wish,
+        key: Option<KeyHash>,
+        request_id: &str,
+    ) -> Result<(Job, usize), AllocateError> {
         let body = serde_json::to_vec(&wish).map_err(|_| AllocateError::Internal)?;
         let job = Job {
             id: 0,
@@ -229,7 +236,13 @@ impl Allocator {
     }
 
     /// Queues a job, and starts the task of its prefix when there is none.
-    fn enqueue(&self, prefix: Prefix, job: Job, bytes: usize, deadline: Instant) -> Result<Wait, AllocateError> {
+    fn enqueue(
+        &self,
+        prefix: Prefix,
+        job: Job,
+        bytes: usize,
+        deadline: Instant,
+    ) -> Result<Wait, AllocateError> {
         let waiting = &self.shared.metrics.queue_depth;
         if usize::try_from(waiting.get()).unwrap_or(0) >= self.shared.limits.max_waiting {
             return Err(AllocateError::QueueFull);

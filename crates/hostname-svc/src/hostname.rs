@@ -98,13 +98,21 @@ impl fmt::Display for InvalidField {
 
 fn check_application(text: &str) -> Result<(), String> {
     const ALLOWED: &str = "must be 1 to 60 lowercase letters (a-z) and digits (0-9), with single hyphens between them";
-    check_part(text, |c| c.is_ascii_lowercase() || c.is_ascii_digit(), ALLOWED)
+    check_part(
+        text,
+        |c| c.is_ascii_lowercase() || c.is_ascii_digit(),
+        ALLOWED,
+    )
 }
 
 fn check_role(text: &str) -> Result<(), String> {
     const ALLOWED: &str = "must be 1 to 60 lowercase letters (a-z) and digits (0-9), with single hyphens between them, \
                            and must not end in a digit: the counter follows it";
-    check_part(text, |c| c.is_ascii_lowercase() || c.is_ascii_digit(), ALLOWED)?;
+    check_part(
+        text,
+        |c| c.is_ascii_lowercase() || c.is_ascii_digit(),
+        ALLOWED,
+    )?;
     if text.ends_with(|c: char| c.is_ascii_digit()) {
         return Err(ALLOWED.to_owned());
     }
@@ -112,7 +120,8 @@ fn check_role(text: &str) -> Result<(), String> {
 }
 
 fn check_environment(text: &str) -> Result<(), String> {
-    const ALLOWED: &str = "must be 1 to 60 lowercase letters (a-z) without digits, with single hyphens between them";
+    const ALLOWED: &str =
+        "must be 1 to 60 lowercase letters (a-z) without digits, with single hyphens between them";
     check_part(text, |c| c.is_ascii_lowercase(), ALLOWED)
 }
 
@@ -142,7 +151,11 @@ impl Prefix {
     ///
     /// # Errors
     /// They are too long together.
-    pub fn new(application: Application, role: Role, environment: Environment) -> Result<Self, InvalidField> {
+    pub fn new(
+        application: Application,
+        role: Role,
+        environment: Environment,
+    ) -> Result<Self, InvalidField> {
         let prefix = Self {
             application,
             role,
@@ -162,7 +175,10 @@ impl Prefix {
 
     /// The hostname with this counter; `None` when it is longer than a label can be.
     pub fn hostname(&self, counter: Counter) -> Option<Hostname> {
-        let name = format!("{}{}{}{}", self.application, self.role, counter, self.environment);
+        let name = format!(
+            "{}{}{}{}",
+            self.application, self.role, counter, self.environment
+        );
         (name.len() <= LABEL_MAX).then_some(Hostname(name))
     }
 
@@ -308,7 +324,9 @@ mod tests {
 
     #[test]
     fn two_prefixes_share_a_name_only_with_the_same_stem_and_environment() {
-        let words = ["a", "b", "ab", "ba", "a1a", "1a", "a-b", "a1", "1", "b-1", "1-a"];
+        let words = [
+            "a", "b", "ab", "ba", "a1a", "1a", "a-b", "a1", "1", "b-1", "1-a",
+        ];
         let mut names: HashMap<Hostname, (Stem, Environment)> = HashMap::new();
         for (a, r, e) in triples(&words) {
             let (Ok(role), Ok(environment)) = (Role::try_from(r), Environment::try_from(e)) else {
@@ -329,7 +347,11 @@ mod tests {
         let mut triples = Vec::new();
         for a in words {
             for r in words {
-                triples.extend(words.iter().map(|e| ((*a).into(), (*r).into(), (*e).into())));
+                triples.extend(
+                    words
+                        .iter()
+                        .map(|e| ((*a).into(), (*r).into(), (*e).into())),
+                );
             }
         }
         triples
@@ -343,24 +365,48 @@ mod tests {
 
     #[test]
     fn a_part_that_is_not_allowed_is_refused_by_the_name_of_its_field() {
-        for text in ["", "Web", "we b", "web_", "wéb", "we\0b", "-web", "web-", "we--b", &"a".repeat(61)] {
+        for text in [
+            "",
+            "Web",
+            "we b",
+            "web_",
+            "wéb",
+            "we\0b",
+            "-web",
+            "web-",
+            "we--b",
+            &"a".repeat(61),
+        ] {
             for refused in [
                 application(text).unwrap_err(),
                 Role::try_from(text.to_owned()).unwrap_err(),
                 Environment::try_from(text.to_owned()).unwrap_err(),
             ] {
-                assert!(refused.allowed.contains("lowercase letters"), "{text:?}: {refused}");
+                assert!(
+                    refused.allowed.contains("lowercase letters"),
+                    "{text:?}: {refused}"
+                );
             }
         }
         assert_eq!(Role::try_from("web2".to_owned()).unwrap_err().field, "role");
-        assert_eq!(Environment::try_from("dev2".to_owned()).unwrap_err().field, "environment");
+        assert_eq!(
+            Environment::try_from("dev2".to_owned()).unwrap_err().field,
+            "environment"
+        );
         assert_eq!(application("2").unwrap().as_str(), "2");
     }
 
     #[test]
     fn a_label_of_63_is_the_longest() {
         let prefix = prefix(&"a".repeat(40), &"b".repeat(18), "prod");
-        assert_eq!(prefix.hostname(Counter::new(9).unwrap()).unwrap().as_str().len(), 63);
+        assert_eq!(
+            prefix
+                .hostname(Counter::new(9).unwrap())
+                .unwrap()
+                .as_str()
+                .len(),
+            63
+        );
         assert_eq!(prefix.hostname(Counter::new(10).unwrap()), None);
         let too_long = Prefix::new(
             application(&"a".repeat(40)).unwrap(),

@@ -42,7 +42,7 @@ pub enum Outcome {
 }
 
 /// Why a call came to nothing.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum HostnameError {
     /// The idempotency key was used with another body.
     #[error("this Idempotency-Key was used with another request body")]
@@ -69,7 +69,12 @@ impl From<StoreError> for HostnameError {
 
 impl Hostnames {
     /// Hostnames in `store`, numbered by `allocator`; a call takes at most `budget`.
-    pub fn new(store: Arc<dyn DocumentStore>, allocator: Allocator, metrics: Metrics, budget: Duration) -> Self {
+    pub fn new(
+        store: Arc<dyn DocumentStore>,
+        allocator: Allocator,
+        metrics: Metrics,
+        budget: Duration,
+    ) -> Self {
         Self {
             stems: Stems::new(Arc::clone(&store)),
             store,
@@ -99,10 +104,15 @@ impl Hostnames {
         let key = key.map(|key| KeyHash::new(ANYBODY, key));
         let request_id = Uuid::now_v7().to_string();
         self.in_time(self.stems.check(&wish.prefix)).await?;
-        let allocation = self.allocator.allocate(wish, key, &request_id, deadline).await?;
+        let allocation = self
+            .allocator
+            .allocate(wish, key, &request_id, deadline)
+            .await?;
         match allocation {
             Allocation::Named(records) => match records.into_iter().next() {
-                Some(record) if record.facts.request_id == request_id => Ok(Outcome::Created(record)),
+                Some(record) if record.facts.request_id == request_id => {
+                    Ok(Outcome::Created(record))
+                }
                 Some(record) => Ok(Outcome::Replayed(record)),
                 None => Err(AllocateError::Internal.into()),
             },
@@ -135,7 +145,8 @@ impl Hostnames {
         after: Option<&Position>,
         limit: usize,
     ) -> Result<Page, HostnameError> {
-        self.in_time(listing::list(&self.store, filter, after, limit)).await
+        self.in_time(listing::list(&self.store, filter, after, limit))
+            .await
     }
 
     /// Finishes, from time to time, what a replica left that is gone, where nobody has asked since.
@@ -148,7 +159,10 @@ impl Hostnames {
         self.allocator.close(within).await;
     }
 
-    async fn in_time<T>(&self, call: impl Future<Output = Result<T, HostnameError>>) -> Result<T, HostnameError> {
+    async fn in_time<T>(
+        &self,
+        call: impl Future<Output = Result<T, HostnameError>>,
+    ) -> Result<T, HostnameError> {
         match timeout(self.budget, call).await {
             Ok(outcome) => outcome,
             Err(_) => Err(AllocateError::Timeout.into()),
@@ -165,9 +179,9 @@ impl HostnameError {
             Self::GivenUp(_) => "given_up",
             Self::Failed(AllocateError::QueueFull) => "queue_full",
             Self::Failed(AllocateError::Lock(LockError::Timeout)) => "lock_timeout",
-            Self::Failed(AllocateError::Lock(LockError::Unavailable(_)) | AllocateError::Fenced { .. }) => {
-                "lock_unavailable"
-            }
+            Self::Failed(
+                AllocateError::Lock(LockError::Unavailable(_)) | AllocateError::Fenced { .. },
+            ) => "lock_unavailable",
             Self::Failed(AllocateError::Store(_)) => "store_unavailable",
             Self::Failed(AllocateError::Timeout) => "timeout",
             Self::Failed(

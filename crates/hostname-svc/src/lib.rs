@@ -6,15 +6,15 @@
 //! shared-lock-svc ([`locks`]). The values of a hostname are in [`hostname`], what is stored in
 //! [`documents`].
 
-pub mod hostname;
-pub mod documents;
-pub mod http;
-pub mod hostnames;
 pub mod allocator;
+pub mod documents;
+pub mod hostname;
+pub mod hostnames;
+pub mod http;
 pub mod locks;
-pub mod store;
 pub mod metrics;
 pub mod settings;
+pub mod store;
 
 use std::{sync::Arc, time::Duration};
 
@@ -34,7 +34,9 @@ use crate::{
     locks::PrefixLocks,
     metrics::Metrics,
     settings::{Settings, StoreType},
-    store::{DocumentStore, StoreError, embedded::EmbeddedStore, measured::Measured, vault::VaultStore},
+    store::{
+        DocumentStore, StoreError, embedded::EmbeddedStore, measured::Measured, vault::VaultStore,
+    },
 };
 
 /// How long the tasks of the prefixes may take to end.
@@ -50,12 +52,18 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     let registry = service_kit::metrics::registry()?;
     let metrics = Metrics::register(&registry)?;
     let opened = Opened::open(&settings)?;
-    let store: Arc<dyn DocumentStore> = Arc::new(Measured::new(opened.store(), metrics.store_operations.clone()));
+    let store: Arc<dyn DocumentStore> = Arc::new(Measured::new(
+        opened.store(),
+        metrics.store_operations.clone(),
+    ));
     let instance = format!("hostname-svc/{}", Uuid::new_v4());
     let lock = &settings.lock;
     let locks = PrefixLocks::new(&lock.urls(), &instance, &lock.key_prefix, lock.ttl.0)
         .map_err(|error| SettingsError(format!("{error:#}")))?;
-    let readiness: Vec<Arc<dyn Readiness>> = vec![Arc::new(StoreReadiness(Arc::clone(&store))), Arc::new(locks.clone())];
+    let readiness: Vec<Arc<dyn Readiness>> = vec![
+        Arc::new(StoreReadiness(Arc::clone(&store))),
+        Arc::new(locks.clone()),
+    ];
     let allocator = Allocator::new(Arc::clone(&store), locks, metrics.clone(), instance, limits);
     let hostnames = Arc::new(Hostnames::new(store, allocator, metrics, limits.budget));
     let parts = Parts {
@@ -67,7 +75,11 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     };
     let sweeper = tokio::spawn({
         let hostnames = Arc::clone(&hostnames);
-        async move { hostnames.sweep_for_ever(settings.allocation.sweep_interval.0).await }
+        async move {
+            hostnames
+                .sweep_for_ever(settings.allocation.sweep_interval.0)
+                .await
+        }
     });
     let mut failed = false;
     let down = async {
@@ -76,7 +88,9 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
             () = opened.failed() => failed = true,
         }
     };
-    http::serve(parts, Arc::clone(&hostnames), down).await.context("serving")?;
+    http::serve(parts, Arc::clone(&hostnames), down)
+        .await
+        .context("serving")?;
     sweeper.abort();
     if failed {
         bail!("the store failed to write; the next start will copy it before it is ready");
@@ -97,8 +111,12 @@ impl Opened {
             StoreType::Embedded => Ok(Self::Embedded(EmbeddedStore::open(&settings.data_dir)?)),
             StoreType::Vault => {
                 let options = settings.vault.options(settings.allocation.store_timeout)?;
-                let vault = VaultKv::connect(options).map_err(|error| SettingsError(error.to_string()))?;
-                Ok(Self::Vault(Arc::new(VaultStore::new(vault, &settings.vault.base_path))))
+                let vault =
+                    VaultKv::connect(options).map_err(|error| SettingsError(error.to_string()))?;
+                Ok(Self::Vault(Arc::new(VaultStore::new(
+                    vault,
+                    &settings.vault.base_path,
+                ))))
             }
         }
     }
@@ -125,7 +143,9 @@ impl Opened {
 /// A mount that deletes by age would take counters away.
 async fn warn_of_deletion(store: &VaultStore) {
     if let Ok(true) = store.deletes_by_age().await {
-        tracing::error!("the mount deletes secrets by their age: counters and records will be lost; set its delete_version_after to 0s");
+        tracing::error!(
+            "the mount deletes secrets by their age: counters and records will be lost; set its delete_version_after to 0s"
+        );
     }
 }
 

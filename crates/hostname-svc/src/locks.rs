@@ -50,7 +50,12 @@ impl PrefixLocks {
     ///
     /// # Errors
     /// An option that cannot be used.
-    pub fn new(urls: &[String], holder: &str, key_prefix: &str, ttl: Duration) -> anyhow::Result<Self> {
+    pub fn new(
+        urls: &[String],
+        holder: &str,
+        key_prefix: &str,
+        ttl: Duration,
+    ) -> anyhow::Result<Self> {
         let probes = reqwest::Client::builder()
             .no_proxy()
             .tls_certs_only([])
@@ -70,7 +75,11 @@ impl PrefixLocks {
     /// # Errors
     /// It was not to be had in time, or the service is away: found within a second when it refuses, and
     /// within two when it is silent.
-    pub async fn acquire(&self, prefix: &Prefix, deadline: Instant) -> Result<PrefixLock, LockError> {
+    pub async fn acquire(
+        &self,
+        prefix: &Prefix,
+        deadline: Instant,
+    ) -> Result<PrefixLock, LockError> {
         let options = AcquireOptions {
             ttl: self.ttl,
             wait: deadline.saturating_duration_since(Instant::now()),
@@ -98,8 +107,15 @@ impl PrefixLocks {
     }
 
     async fn anybody_there(&self) -> bool {
-        let livez = |url: &String| self.probes.get(format!("{}/livez", url.trim_end_matches('/'))).send();
-        join_all(self.urls.iter().map(livez)).await.iter().any(Result::is_ok)
+        let livez = |url: &String| {
+            self.probes
+                .get(format!("{}/livez", url.trim_end_matches('/')))
+                .send()
+        };
+        join_all(self.urls.iter().map(livez))
+            .await
+            .iter()
+            .any(Result::is_ok)
     }
 }
 
@@ -110,9 +126,15 @@ impl Readiness for PrefixLocks {
     }
 
     async fn check(&self) -> Result<(), String> {
-        let readyz = |url: &String| self.probes.get(format!("{}/readyz", url.trim_end_matches('/'))).send();
+        let readyz = |url: &String| {
+            self.probes
+                .get(format!("{}/readyz", url.trim_end_matches('/')))
+                .send()
+        };
         let answers = join_all(self.urls.iter().map(readyz)).await;
-        let ready = |answer: &Result<reqwest::Response, _>| answer.as_ref().is_ok_and(|a| a.status().is_success());
+        let ready = |answer: &Result<reqwest::Response, _>| {
+            answer.as_ref().is_ok_and(|a| a.status().is_success())
+        };
         match answers.iter().any(ready) {
             true => Ok(()),
             false => Err("no lock server is ready".to_owned()),

@@ -37,25 +37,39 @@ impl Metrics {
     /// # Errors
     /// A metric of such a name is there already.
     pub fn register(registry: &Registry) -> prometheus::Result<Self> {
-        let durations = |name: &str, help: &str| HistogramOpts::new(name, help).buckets(DURATION_BUCKETS.to_vec());
-        let batches = HistogramOpts::new("hostname_batch_requests", "Requests allocated in one cycle.")
-            .buckets(vec![1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0]);
+        let durations = |name: &str, help: &str| {
+            HistogramOpts::new(name, help).buckets(DURATION_BUCKETS.to_vec())
+        };
+        let batches = HistogramOpts::new(
+            "hostname_batch_requests",
+            "Requests allocated in one cycle.",
+        )
+        .buckets(vec![1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0]);
         Ok(Self {
             allocations: added(
                 registry,
                 IntCounterVec::new(
-                    Opts::new("hostname_allocations_total", "Calls for a hostname, by result."),
+                    Opts::new(
+                        "hostname_allocations_total",
+                        "Calls for a hostname, by result.",
+                    ),
                     &["result"],
                 )?,
             )?,
             counter_conflicts: added(
                 registry,
-                IntCounter::new("hostname_counter_conflicts_total", "Writes of a counter that lost.")?,
+                IntCounter::new(
+                    "hostname_counter_conflicts_total",
+                    "Writes of a counter that lost.",
+                )?,
             )?,
             batch_size: added(registry, Histogram::with_opts(batches)?)?,
             queue_depth: added(
                 registry,
-                IntGauge::new("hostname_queue_requests", "Requests that wait for a number.")?,
+                IntGauge::new(
+                    "hostname_queue_requests",
+                    "Requests that wait for a number.",
+                )?,
             )?,
             recovered_entries: added(
                 registry,
@@ -67,7 +81,10 @@ impl Metrics {
             skipped_numbers: added(
                 registry,
                 IntCounterVec::new(
-                    Opts::new("hostname_skipped_numbers_total", "Numbers that became no hostname, by reason."),
+                    Opts::new(
+                        "hostname_skipped_numbers_total",
+                        "Numbers that became no hostname, by reason.",
+                    ),
                     &["why"],
                 )?,
             )?,
@@ -80,11 +97,17 @@ impl Metrics {
             )?,
             lock_wait: added(
                 registry,
-                Histogram::with_opts(durations("hostname_lock_wait_seconds", "Waiting for the lock of a prefix."))?,
+                Histogram::with_opts(durations(
+                    "hostname_lock_wait_seconds",
+                    "Waiting for the lock of a prefix.",
+                ))?,
             )?,
             lock_hold: added(
                 registry,
-                Histogram::with_opts(durations("hostname_lock_hold_seconds", "Holding the lock of a prefix."))?,
+                Histogram::with_opts(durations(
+                    "hostname_lock_hold_seconds",
+                    "Holding the lock of a prefix.",
+                ))?,
             )?,
             store_operations: added(
                 registry,
@@ -100,7 +123,10 @@ impl Metrics {
     }
 }
 
-fn added<C: Collector + Clone + 'static>(registry: &Registry, collector: C) -> prometheus::Result<C> {
+fn added<C: Collector + Clone + 'static>(
+    registry: &Registry,
+    collector: C,
+) -> prometheus::Result<C> {
     registry.register(Box::new(collector.clone()))?;
     Ok(collector)
 }

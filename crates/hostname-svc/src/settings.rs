@@ -5,12 +5,8 @@ use std::{net::SocketAddr, path::PathBuf};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use service_kit::{
-    cli::ServiceSettings,
-    duration::GoDuration,
-    server::ServerSettings,
-    settings,
-    settings::SettingsError,
-    telemetry::TelemetrySettings,
+    cli::ServiceSettings, duration::GoDuration, server::ServerSettings, settings,
+    settings::SettingsError, telemetry::TelemetrySettings,
 };
 use vault_kv::{Auth, VaultOptions};
 
@@ -135,8 +131,13 @@ impl ServiceSettings for Settings {
 impl LockSettings {
     /// The base URLs.
     pub fn urls(&self) -> Vec<String> {
-        let urls = self.url.split(',').map(str::trim).filter(|url| !url.is_empty());
-        urls.map(|url| url.trim_end_matches('/').to_owned()).collect()
+        let urls = self
+            .url
+            .split(',')
+            .map(str::trim)
+            .filter(|url| !url.is_empty());
+        urls.map(|url| url.trim_end_matches('/').to_owned())
+            .collect()
     }
 }
 
@@ -175,10 +176,30 @@ impl AllocationSettings {
     /// # Errors
     /// A number is outside its range.
     pub fn limits(&self) -> Result<Limits, SettingsError> {
-        within("allocation.max_batch", "MAX_BATCH", self.max_batch, 1..=1000)?;
-        within("allocation.max_queue", "MAX_QUEUE", self.max_queue, 1..=usize::MAX)?;
-        within("allocation.max_waiting", "MAX_WAITING", self.max_waiting, 1..=usize::MAX)?;
-        within("allocation.store_parallel", "STORE_PARALLEL", self.store_parallel, 1..=256)?;
+        within(
+            "allocation.max_batch",
+            "MAX_BATCH",
+            self.max_batch,
+            1..=1000,
+        )?;
+        within(
+            "allocation.max_queue",
+            "MAX_QUEUE",
+            self.max_queue,
+            1..=usize::MAX,
+        )?;
+        within(
+            "allocation.max_waiting",
+            "MAX_WAITING",
+            self.max_waiting,
+            1..=usize::MAX,
+        )?;
+        within(
+            "allocation.store_parallel",
+            "STORE_PARALLEL",
+            self.store_parallel,
+            1..=256,
+        )?;
         Ok(Limits {
             max_hold: self.max_hold.0,
             budget: self.budget.0,
@@ -203,7 +224,12 @@ fn missing(path: &str, env: &str) -> SettingsError {
     ))
 }
 
-fn within(path: &str, env: &str, value: usize, range: std::ops::RangeInclusive<usize>) -> Result<(), SettingsError> {
+fn within(
+    path: &str,
+    env: &str,
+    value: usize,
+    range: std::ops::RangeInclusive<usize>,
+) -> Result<(), SettingsError> {
     if range.contains(&value) {
         return Ok(());
     }

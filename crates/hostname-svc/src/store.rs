@@ -110,7 +110,8 @@ pub trait DocumentStore: Send + Sync {
 
     /// Writes a document if the path is at version `cas`. The same write again, with the same `cas`,
     /// is safe: at most one of the two is ever accepted.
-    async fn write(&self, path: &DocumentPath, cas: u64, data: &Value) -> Result<Write, StoreError>;
+    async fn write(&self, path: &DocumentPath, cas: u64, data: &Value)
+    -> Result<Write, StoreError>;
 
     /// Names in a folder, sorted; none when there is no such folder.
     async fn list(&self, folder: &DocumentPath) -> Result<Vec<Child>, StoreError>;

@@ -19,6 +19,7 @@
 //! Dropping a cycle at any point is safe: there is nothing to undo.
 
 mod look;
+mod messages;
 mod settle;
 
 use std::{
@@ -26,105 +27,13 @@ use std::{
     sync::Arc,
 };
 
+pub(crate) use self::messages::{Answer, Call, End, Job, Reply, Request, SettledCounter, Tally};
 use crate::{
     allocator::plan::{Fenced, Outcome, Plan, plan},
-    documents::{CounterDocument, Facts, Fence, GivenUp, IdemDocument, KeyHash, Owner, Record, SkipReason},
-    hostname::{Counter, Hostname, Prefix},
+    documents::{CounterDocument, Fence, GivenUp, IdemDocument, Owner, Record, SkipReason},
+    hostname::{Counter, Prefix},
     store::Read,
 };
-
-/// Somebody who wants numbers.
-#[derive(Debug, Clone)]
-pub(crate) struct Job {
-    /// Names the job in its answer.
-    pub(crate) id: u64,
-    /// Whose the numbers will be; no two jobs of a cycle have the same owner.
-    pub(crate) owner: Owner,
-    /// SHA-256 of what is asked.
-    pub(crate) body_hash: String,
-    /// How many numbers.
-    pub(crate) count: usize,
-    /// What the records will say.
-    pub(crate) facts: Facts,
-}
-
-/// What a job is told.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Answer {
-    /// These records are its own.
-    Named(Vec<Record>),
-    /// Its key was used with another body.
-    KeyReused,
-    /// There will be no name under this key.
-    GivenUp(GivenUp),
-    /// A document of its key was deleted by hand.
-    Deleted,
-}
-
-/// A call to make.
-#[derive(Debug, Clone)]
-pub(crate) struct Call {
-    /// Names the call in its reply.
-    pub(crate) id: u64,
-    /// How often the same was asked before without use: the reason to wait a little.
-    pub(crate) attempt: u32,
-    /// What to ask.
-    pub(crate) request: Request,
-}
-
-/// What is asked of the store.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Request {
-    ReadCounter,
-    WriteCounter { cas: u64, counter: Arc<CounterDocument> },
-    ReadIdem(KeyHash),
-    WriteIdem { key: KeyHash, cas: u64, idem: Arc<IdemDocument> },
-    ReadRecord(Hostname),
-    WriteRecord(Arc<Record>),
-}
-
-/// What the store said.
-#[derive(Debug, Clone)]
-pub(crate) enum Reply {
-    Counter(Read<CounterDocument>),
-    Idem(Read<IdemDocument>),
-    Record(Read<Record>),
-    Written,
-    Mismatch,
-    /// No reply: a write may have been accepted, or may be later.
-    Unknown,
-}
-
-/// How a cycle ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum End {
-    /// Every job is answered, every pending entry of this counter is settled.
-    Settled(Box<SettledCounter>),
-    /// The lock is not ours any more: go on with a new one, by [`Cycle::resume`].
-    Fenced { by: u64 },
-    /// The counter was deleted by hand; starting it again would repeat its names.
-    CounterDeleted,
-}
-
-/// A counter all of whose pending entries are known to be settled.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct SettledCounter {
-    pub(crate) version: u64,
-    pub(crate) counter: CounterDocument,
-}
-
-/// What a cycle did beside answering.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Tally {
-    /// Writes of the counter that lost.
-    pub(crate) conflicts: u64,
-    /// Entries of somebody else that this cycle wrote documents for.
-    pub(crate) recovered: u64,
-    /// Numbers skipped.
-    pub(crate) skipped: Vec<SkipReason>,
-    /// Token epochs left behind.
-    pub(crate) left_epochs: Vec<String>,
-}
 
 /// A cycle under way. See the [module](self).
 #[derive(Debug)]
@@ -182,7 +91,10 @@ enum Look {
     Asking,
     Found(Read<IdemDocument>),
     /// Reading the records of these numbers.
-    Verifying { numbers: Vec<Counter>, records: Vec<Option<Read<Record>>> },
+    Verifying {
+        numbers: Vec<Counter>,
+        records: Vec<Option<Read<Record>>>,
+    },
 }
 
 #[derive(Debug)]
@@ -216,10 +128,22 @@ enum Target {
     Counter,
     Move,
     /// Document of an entry's key; `proven`: a write of it was refused, so it exists.
-    Idem { entry: usize, proven: bool },
-    Record { entry: usize, number: usize, proven: bool },
-    Lookup { job: usize },
-    Verify { job: usize, number: usize },
+    Idem {
+        entry: usize,
+        proven: bool,
+    },
+    Record {
+        entry: usize,
+        number: usize,
+        proven: bool,
+    },
+    Lookup {
+        job: usize,
+    },
+    Verify {
+        job: usize,
+        number: usize,
+    },
 }
 
 impl Cycle {
@@ -297,14 +221,29 @@ impl Cycle {
             (Target::Move, Reply::Mismatch) => self.counter_refused(),
             (Target::Idem { entry, .. }, Reply::Written) => self.idem_written(entry),
             (Target::Idem { entry, .. }, Reply::Mismatch) => self.read_idem(entry, true, 0),
-            (Target::Idem { entry, proven }, Reply::Idem(read)) => self.idem_read(entry, proven, read, attempt),
-            (Target::Record { entry, number, .. }, Reply::Written) => self.record_written(entry, number),
-            (Target::Record { entry, number, .. }, Reply::Mismatch) => self.read_record(entry, number, true, 0),
-            (Target::Record { entry, number, proven }, Reply::Record(read)) => {
+            (Target::Idem { entry, proven }, Reply::Idem(read)) => {
+                self.idem_read(entry, proven, read, attempt)
+            }
+            (Target::Record { entry, number, .. }, Reply::Written) => {
+                self.record_written(entry, number)
+            }
+            (Target::Record { entry, number, .. }, Reply::Mismatch) => {
+                self.read_record(entry, number, true, 0)
+            }
+            (
+                Target::Record {
+                    entry,
+                    number,
+                    proven,
+                },
+                Reply::Record(read),
+            ) => {
                 self.record_read(entry, number, proven, read, attempt);
             }
             (Target::Lookup { job }, Reply::Idem(read)) => self.looked_up(job, read),
-            (Target::Verify { job, number }, Reply::Record(read)) => self.verified(job, number, read),
+            (Target::Verify { job, number }, Reply::Record(read)) => {
+                self.verified(job, number, read)
+            }
             (target, reply) => unreachable!("a reply of the wrong kind: {target:?}, {reply:?}"),
         }
         self.advance();
@@ -336,7 +275,11 @@ impl Cycle {
         let id = self.next_call;
         self.next_call += 1;
         self.open.insert(id, (target, attempt, request.clone()));
-        self.calls.push_back(Call { id, attempt, request });
+        self.calls.push_back(Call {
+            id,
+            attempt,
+            request,
+        });
     }
 
     /// Reads the counter, and meanwhile looks up the keys: a look-up may be as stale as it likes.
@@ -425,7 +368,11 @@ impl Cycle {
                 self.judge(place);
             }
         }
-        if self.jobs.iter().all(|job| job.answered || job.verdict.is_some()) {
+        if self
+            .jobs
+            .iter()
+            .all(|job| job.answered || job.verdict.is_some())
+        {
             self.conclude();
         }
     }
@@ -433,7 +380,9 @@ impl Cycle {
     /// All is settled and every job judged: moves the counter, reads again, or ends.
     fn conclude(&mut self) {
         let wanted: Vec<usize> = (0..self.jobs.len())
-            .filter(|&place| !self.jobs[place].answered && self.jobs[place].verdict == Some(Verdict::Allocate))
+            .filter(|&place| {
+                !self.jobs[place].answered && self.jobs[place].verdict == Some(Verdict::Allocate)
+            })
             .collect();
         let outcomes: Vec<_> = (self.entries.iter())
             .filter_map(|entry| match entry {
@@ -527,7 +476,10 @@ impl Cycle {
             if job.answered || job.job.owner.key().is_some() || !job.had.is_empty() {
                 continue;
             }
-            let given = counter.pending.iter().find(|entry| entry.owner == job.job.owner);
+            let given = counter
+                .pending
+                .iter()
+                .find(|entry| entry.owner == job.job.owner);
             if let Some(entry) = given {
                 job.had.clone_from(&entry.numbers);
             }

@@ -58,7 +58,10 @@ pub(crate) async fn drive(
         let silent_at = heard + pace.silence;
         let Ok(next) = timeout_at(deadline.min(silent_at), under_way.next()).await else {
             return Err(match silent_at < deadline {
-                true => StoreError::Unavailable(anyhow::anyhow!("no answer within {:?}", pace.silence)).into(),
+                true => {
+                    StoreError::Unavailable(anyhow::anyhow!("no answer within {:?}", pace.silence))
+                        .into()
+                }
                 false => AllocateError::Timeout,
             });
         };
@@ -82,12 +85,22 @@ async fn perform(
         sleep(pause(call.attempt)).await;
     }
     let reply = match &call.request {
-        Request::ReadCounter => read(store, &layout::counter(prefix)).await.map(Reply::Counter),
+        Request::ReadCounter => read(store, &layout::counter(prefix))
+            .await
+            .map(Reply::Counter),
         Request::ReadIdem(key) => read(store, &layout::idem(key)).await.map(Reply::Idem),
-        Request::ReadRecord(hostname) => read(store, &layout::record(hostname)).await.map(Reply::Record),
-        Request::WriteCounter { cas, counter } => write(store, &layout::counter(prefix), *cas, &**counter).await,
-        Request::WriteIdem { key, cas, idem } => write(store, &layout::idem(key), *cas, &**idem).await,
-        Request::WriteRecord(record) => write(store, &layout::record(&record.hostname), 0, &**record).await,
+        Request::ReadRecord(hostname) => read(store, &layout::record(hostname))
+            .await
+            .map(Reply::Record),
+        Request::WriteCounter { cas, counter } => {
+            write(store, &layout::counter(prefix), *cas, &**counter).await
+        }
+        Request::WriteIdem { key, cas, idem } => {
+            write(store, &layout::idem(key), *cas, &**idem).await
+        }
+        Request::WriteRecord(record) => {
+            write(store, &layout::record(&record.hostname), 0, &**record).await
+        }
     };
     (call.id, unknown_as_reply(reply))
 }
@@ -95,7 +108,9 @@ async fn perform(
 /// A call without a usable answer is made again, the same; so is one that the store is too busy for.
 fn unknown_as_reply(reply: Result<Reply, AllocateError>) -> Result<Reply, AllocateError> {
     match reply {
-        Err(AllocateError::Store(error)) if matches!(*error, StoreError::Unknown(_) | StoreError::Busy) => {
+        Err(AllocateError::Store(error))
+            if matches!(*error, StoreError::Unknown(_) | StoreError::Busy) =>
+        {
             tracing::debug!("a call to the store is made again: {error}");
             Ok(Reply::Unknown)
         }
@@ -131,13 +146,19 @@ async fn write<T: Serialize>(
     cas: u64,
     document: &T,
 ) -> Result<Reply, AllocateError> {
-    Ok(match store.write(path, cas, &json(path, document)?).await? {
-        Write::Written => Reply::Written,
-        Write::Mismatch => Reply::Mismatch,
-    })
+    Ok(
+        match store.write(path, cas, &json(path, document)?).await? {
+            Write::Written => Reply::Written,
+            Write::Mismatch => Reply::Mismatch,
+        },
+    )
 }
 
 /// The JSON of a document.
-pub(crate) fn json<T: Serialize>(path: &DocumentPath, document: &T) -> Result<Value, AllocateError> {
-    serde_json::to_value(document).map_err(|error| AllocateError::Unreadable(format!("{path}: {error}")))
+pub(crate) fn json<T: Serialize>(
+    path: &DocumentPath,
+    document: &T,
+) -> Result<Value, AllocateError> {
+    serde_json::to_value(document)
+        .map_err(|error| AllocateError::Unreadable(format!("{path}: {error}")))
 }

@@ -131,7 +131,11 @@ impl Next<'_> {
                 moved.numbers.push(number);
                 continue;
             };
-            let next = if moved.failed.is_none() { self.take() } else { None };
+            let next = if moved.failed.is_none() {
+                self.take()
+            } else {
+                None
+            };
             if next.is_none() {
                 moved.failed.get_or_insert(GivenUp::Exhausted);
             }

@@ -95,7 +95,10 @@ impl Queue {
         };
         let mut tickets = self.lock();
         let waiting = tickets.len();
-        match tickets.iter_mut().find(|ticket| ticket.job.owner == job.owner) {
+        match tickets
+            .iter_mut()
+            .find(|ticket| ticket.job.owner == job.owner)
+        {
             Some(ticket) if ticket.job.body_hash == job.body_hash => ticket.waiters.push(waiter),
             Some(_) => {
                 // The receiver is in our hands.
@@ -173,7 +176,8 @@ impl Ticket {
     /// Forgets who has left; whether anybody is still there.
     fn is_wanted(&mut self) -> bool {
         let now = Instant::now();
-        self.waiters.retain(|waiter| waiter.deadline > now && !waiter.answer.is_closed());
+        self.waiters
+            .retain(|waiter| waiter.deadline > now && !waiter.answer.is_closed());
         !self.waiters.is_empty()
     }
 

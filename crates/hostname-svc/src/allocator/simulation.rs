@@ -47,7 +47,9 @@ impl Client {
     fn owner_names(&self) -> Vec<String> {
         match self.keyed {
             true => vec![self.name.clone()],
-            false => (1..=self.attempt).map(|attempt| format!("keyless-{}-{attempt}", self.name)).collect(),
+            false => (1..=self.attempt)
+                .map(|attempt| format!("keyless-{}-{attempt}", self.name))
+                .collect(),
         }
     }
 }
@@ -100,7 +102,12 @@ impl Run {
     }
 
     fn fate(&mut self) -> Fate {
-        let Faults { lost, delayed, stale, .. } = self.faults;
+        let Faults {
+            lost,
+            delayed,
+            stale,
+            ..
+        } = self.faults;
         if self.chance(lost) {
             Fate::ReplyLost
         } else if self.chance(delayed) {
@@ -122,7 +129,12 @@ impl Run {
             self.world.give_up(replica);
         }
         if self.chance(self.faults.take) {
-            let value = self.world.store.counter.last().map_or(0, |counter| counter.value);
+            let value = self
+                .world
+                .store
+                .counter
+                .last()
+                .map_or(0, |counter| counter.value);
             let number = value + self.rng.random_range(0..=2);
             if number > 0 {
                 self.world.take(number);
@@ -150,7 +162,10 @@ impl Run {
         if jobs.is_empty() {
             return;
         }
-        let jobs = jobs.iter().enumerate().map(|(id, (name, count))| job(id as u64, name, *count));
+        let jobs = jobs
+            .iter()
+            .enumerate()
+            .map(|(id, (name, count))| job(id as u64, name, *count));
         self.world.start_jobs(replica, jobs.collect(), false);
     }
 
@@ -171,7 +186,10 @@ impl Run {
             }
             self.play(200);
         }
-        assert!(self.clients.iter().all(|client| client.answered), "somebody waits for ever");
+        assert!(
+            self.clients.iter().all(|client| client.answered),
+            "somebody waits for ever"
+        );
         for replica in 0..self.world.replicas.len() {
             self.world.run(replica);
         }
@@ -207,25 +225,38 @@ fn runs(seeds: std::ops::Range<u64>, faults: Faults) {
 
 #[test]
 fn replicas_that_act_at_once_give_no_number_twice() {
-    runs(0..400, NONE);
+    runs(0..150, NONE);
 }
 
 #[test]
 fn lost_replies_and_late_writes_give_no_number_twice() {
-    let faults = Faults { lost: 60, delayed: 60, land: 60, ..NONE };
-    runs(1000..1800, faults);
+    let faults = Faults {
+        lost: 60,
+        delayed: 60,
+        land: 60,
+        ..NONE
+    };
+    runs(1000..1200, faults);
 }
 
 #[test]
 fn stale_reads_and_taken_names_give_no_number_twice() {
-    let faults = Faults { stale: 150, take: 60, ..NONE };
-    runs(2000..2800, faults);
+    let faults = Faults {
+        stale: 150,
+        take: 60,
+        ..NONE
+    };
+    runs(2000..2200, faults);
 }
 
 #[test]
 fn crashes_give_no_number_twice() {
-    let faults = Faults { crash: 15, give_up: 15, ..NONE };
-    runs(3000..3800, faults);
+    let faults = Faults {
+        crash: 15,
+        give_up: 15,
+        ..NONE
+    };
+    runs(3000..3200, faults);
 }
 
 #[test]
@@ -239,5 +270,5 @@ fn everything_at_once_gives_no_number_twice() {
         take: 30,
         land: 60,
     };
-    runs(4000..6000, faults);
+    runs(4000..4400, faults);
 }

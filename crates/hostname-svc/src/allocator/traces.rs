@@ -370,7 +370,10 @@ fn an_allocation_that_is_always_taken_is_given_up_for_good() {
     for replica in [0, 1] {
         world.start(replica, &[("a", 1)]);
         world.run(replica);
-        assert_eq!(world.told[&owner("a")], Answer::GivenUp(GivenUp::AlwaysTaken));
+        assert_eq!(
+            world.told[&owner("a")],
+            Answer::GivenUp(GivenUp::AlwaysTaken)
+        );
     }
     settle_and_check(&mut world);
 }

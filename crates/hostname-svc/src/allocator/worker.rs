@@ -1,10 +1,6 @@
 //! What allocates the numbers of one prefix: one lock serves the whole queue.
 
-use std::{
-    collections::HashMap,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tokio::time::{Instant, sleep};
 
@@ -91,7 +87,10 @@ impl Worker {
             self.clear_away(&lock).await;
             lock.release().await;
         }
-        self.shared.metrics.lock_hold.observe(since.elapsed().as_secs_f64());
+        self.shared
+            .metrics
+            .lock_hold
+            .observe(since.elapsed().as_secs_f64());
     }
 
     async fn lock(&self, deadline: Instant) -> Result<PrefixLock, LockError> {
@@ -139,17 +138,35 @@ impl Worker {
     ) -> (Option<PrefixLock>, Option<AllocateError>) {
         let deadline = Instant::now() + self.shared.limits.budget;
         for retry in [false, true] {
-            let end = drive(cycle, &self.shared.store, &self.prefix, self.shared.limits.pace, deadline, &mut *told).await;
+            let end = drive(
+                cycle,
+                &self.shared.store,
+                &self.prefix,
+                self.shared.limits.pace,
+                deadline,
+                &mut *told,
+            )
+            .await;
             self.count(cycle.take_tally());
             match end {
                 Ok(End::Settled(known)) => {
                     self.known = Some(*known);
                     return (Some(lock), None);
                 }
-                Ok(End::CounterDeleted) => return (Some(lock), Some(AllocateError::Deleted("counter of the prefix"))),
+                Ok(End::CounterDeleted) => {
+                    return (
+                        Some(lock),
+                        Some(AllocateError::Deleted("counter of the prefix")),
+                    );
+                }
                 Ok(End::Fenced { by }) => {
                     let token = lock.fence().token;
-                    tracing::warn!(lock.token = token, counter.token = by, "the lock of {} is not ours any more", self.prefix);
+                    tracing::warn!(
+                        lock.token = token,
+                        counter.token = by,
+                        "the lock of {} is not ours any more",
+                        self.prefix
+                    );
                     lock.release().await;
                     if retry {
                         return (None, Some(AllocateError::Fenced { token, by }));
@@ -171,7 +188,10 @@ impl Worker {
         metrics.counter_conflicts.inc_by(tally.conflicts);
         metrics.recovered_entries.inc_by(tally.recovered);
         for why in tally.skipped {
-            metrics.skipped_numbers.with_label_values(&[why.as_str()]).inc();
+            metrics
+                .skipped_numbers
+                .with_label_values(&[why.as_str()])
+                .inc();
         }
         for epoch in tally.left_epochs {
             metrics.epoch_changes.inc();
@@ -180,7 +200,9 @@ impl Worker {
     }
 
     fn pending(&self) -> usize {
-        self.known.as_ref().map_or(0, |known| known.counter.pending.len())
+        self.known
+            .as_ref()
+            .map_or(0, |known| known.counter.pending.len())
     }
 
     /// Spares the next holder of the lock a long look at what is settled.
@@ -203,7 +225,15 @@ impl Worker {
         let known = self.known.take();
         let mut cycle = Cycle::new(self.prefix.clone(), lock.fence(), Vec::new(), known, true);
         let deadline = Instant::now() + self.shared.limits.budget;
-        let end = drive(&mut cycle, &self.shared.store, &self.prefix, self.shared.limits.pace, deadline, |_, _| ()).await;
+        let end = drive(
+            &mut cycle,
+            &self.shared.store,
+            &self.prefix,
+            self.shared.limits.pace,
+            deadline,
+            |_, _| (),
+        )
+        .await;
         self.count(cycle.take_tally());
         match end {
             Ok(End::Settled(known)) => self.known = Some(*known),

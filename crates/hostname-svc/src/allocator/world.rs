@@ -28,20 +28,27 @@ impl Store {
     pub(crate) fn serve(&mut self, request: &Request, back: usize) -> Reply {
         match request {
             Request::ReadCounter => Reply::Counter(seen(&self.counter, back)),
-            Request::ReadIdem(key) => Reply::Idem(seen(self.idem.get(key).map_or(&[], Vec::as_slice), back)),
+            Request::ReadIdem(key) => {
+                Reply::Idem(seen(self.idem.get(key).map_or(&[], Vec::as_slice), back))
+            }
             Request::ReadRecord(hostname) => {
                 let versions: Vec<_> = self.records.get(hostname).cloned().into_iter().collect();
                 Reply::Record(seen(&versions, back))
             }
-            Request::WriteCounter { cas, counter } => put(&mut self.counter, *cas, CounterDocument::clone(counter)),
-            Request::WriteIdem { key, cas, idem } => {
-                put(self.idem.entry(key.clone()).or_default(), *cas, IdemDocument::clone(idem))
+            Request::WriteCounter { cas, counter } => {
+                put(&mut self.counter, *cas, CounterDocument::clone(counter))
             }
+            Request::WriteIdem { key, cas, idem } => put(
+                self.idem.entry(key.clone()).or_default(),
+                *cas,
+                IdemDocument::clone(idem),
+            ),
             Request::WriteRecord(record) => {
                 if self.records.contains_key(&record.hostname) {
                     return Reply::Mismatch;
                 }
-                self.records.insert(record.hostname.clone(), Record::clone(record));
+                self.records
+                    .insert(record.hostname.clone(), Record::clone(record));
                 Reply::Written
             }
         }
@@ -111,7 +118,10 @@ impl World {
 
     /// Starts a cycle at `replica` for these owners, each wanting so many numbers.
     pub(crate) fn start(&mut self, replica: usize, jobs: &[(&str, usize)]) {
-        let jobs = jobs.iter().enumerate().map(|(id, (name, count))| job(id as u64, name, *count));
+        let jobs = jobs
+            .iter()
+            .enumerate()
+            .map(|(id, (name, count))| job(id as u64, name, *count));
         self.start_jobs(replica, jobs.collect(), false);
     }
 
@@ -145,7 +155,10 @@ impl World {
     /// Decides the fate of one of the calls that are ready, and checks what the replica answers.
     pub(crate) fn step(&mut self, replica: usize, place: usize, fate: Fate) {
         self.calls(replica);
-        let call = self.replicas[replica].calls.remove(place).expect("no such call");
+        let call = self.replicas[replica]
+            .calls
+            .remove(place)
+            .expect("no such call");
         let write = !matches!(
             call.request,
             Request::ReadCounter | Request::ReadIdem(_) | Request::ReadRecord(_)
@@ -201,11 +214,22 @@ impl World {
     /// What must hold whenever an answer leaves, even into a broken connection.
     fn tell(&mut self, owner: Owner, answer: Answer) {
         if let Answer::Named(records) = &answer {
-            assert_eq!(records.len(), self.wanted[&owner], "{owner:?} is told too few or too many");
+            assert_eq!(
+                records.len(),
+                self.wanted[&owner],
+                "{owner:?} is told too few or too many"
+            );
             for record in records {
                 let stored = self.store.records.get(&record.hostname);
-                assert_eq!(stored, Some(record), "{owner:?} is told a name without its record");
-                assert_eq!(record.owner, owner, "{owner:?} is told somebody else's name");
+                assert_eq!(
+                    stored,
+                    Some(record),
+                    "{owner:?} is told a name without its record"
+                );
+                assert_eq!(
+                    record.owner, owner,
+                    "{owner:?} is told somebody else's name"
+                );
             }
         }
         if let Some(before) = self.told.get(&owner) {
@@ -270,7 +294,9 @@ impl World {
     /// The numbers that an owner was told.
     pub(crate) fn numbers(&self, name: &str) -> Vec<u64> {
         match self.told.get(&owner(name)) {
-            Some(Answer::Named(records)) => records.iter().map(|record| record.counter.get()).collect(),
+            Some(Answer::Named(records)) => {
+                records.iter().map(|record| record.counter.get()).collect()
+            }
             other => panic!("{name} was told {other:?}"),
         }
     }
@@ -286,7 +312,10 @@ impl World {
             if record.application.as_str() == "other" {
                 continue;
             }
-            assert!(record.counter.get() <= counter.value, "a record above the counter");
+            assert!(
+                record.counter.get() <= counter.value,
+                "a record above the counter"
+            );
             *owned.entry(&record.owner).or_default() += 1;
         }
         for number in 1..=counter.value {
@@ -297,10 +326,16 @@ impl World {
                 .get(&hostname)
                 .is_some_and(|record| record.application.as_str() != "other");
             let skipped = counter.skipped.contains_key(&number);
-            assert!(ours != skipped, "number {number}: recorded {ours}, skipped {skipped}");
+            assert!(
+                ours != skipped,
+                "number {number}: recorded {ours}, skipped {skipped}"
+            );
         }
         for (owner, count) in owned {
-            assert!(count <= self.wanted[owner], "{owner:?} owns {count} records");
+            assert!(
+                count <= self.wanted[owner],
+                "{owner:?} owns {count} records"
+            );
         }
     }
 }

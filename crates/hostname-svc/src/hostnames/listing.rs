@@ -62,9 +62,14 @@ impl Position {
 
 impl Filter {
     fn covers(&self, prefix: &Prefix) -> bool {
-        self.application.as_ref().is_none_or(|it| *it == prefix.application)
+        self.application
+            .as_ref()
+            .is_none_or(|it| *it == prefix.application)
             && self.role.as_ref().is_none_or(|it| *it == prefix.role)
-            && self.environment.as_ref().is_none_or(|it| *it == prefix.environment)
+            && self
+                .environment
+                .as_ref()
+                .is_none_or(|it| *it == prefix.environment)
     }
 }
 
@@ -86,8 +91,11 @@ pub(super) async fn list(
             Read::Present { data, .. } => data,
             Read::Absent | Read::Deleted { .. } => continue,
         };
-        let numbers = (from + 1..=counter.value).filter(|number| !counter.skipped.contains_key(number));
-        let counters = numbers.filter_map(Counter::new).take(limit + 1 - places.len());
+        let numbers =
+            (from + 1..=counter.value).filter(|number| !counter.skipped.contains_key(number));
+        let counters = numbers
+            .filter_map(Counter::new)
+            .take(limit + 1 - places.len());
         places.extend(counters.map(|counter| Position {
             prefix: prefix.clone(),
             counter,
@@ -103,7 +111,10 @@ pub(super) async fn list(
 }
 
 /// The records at these places; a number that is still pending has none.
-async fn records(store: &Arc<dyn DocumentStore>, places: Vec<Position>) -> Result<Vec<Record>, HostnameError> {
+async fn records(
+    store: &Arc<dyn DocumentStore>,
+    places: Vec<Position>,
+) -> Result<Vec<Record>, HostnameError> {
     let found = stream::iter(places)
         .map(|place| async move {
             let Some(hostname) = place.prefix.hostname(place.counter) else {
@@ -135,7 +146,11 @@ pub(super) struct Prefixes<'a> {
 type Names<T> = Vec<T>;
 
 impl<'a> Prefixes<'a> {
-    pub(super) fn new(store: &'a Arc<dyn DocumentStore>, filter: &'a Filter, from: Option<&'a Prefix>) -> Self {
+    pub(super) fn new(
+        store: &'a Arc<dyn DocumentStore>,
+        filter: &'a Filter,
+        from: Option<&'a Prefix>,
+    ) -> Self {
         Self {
             store,
             filter,
@@ -162,7 +177,8 @@ impl<'a> Prefixes<'a> {
                 }
             } else if let (Some(application), Some(role)) = (&self.application, self.roles.pop()) {
                 let folder = [layout::COUNTERS, application.as_str(), role.as_str()];
-                self.environments = names(self.store, &folder, self.filter.environment.as_ref()).await?;
+                self.environments =
+                    names(self.store, &folder, self.filter.environment.as_ref()).await?;
                 self.role = Some(role);
             } else {
                 let Some(application) = self.next_application().await? else {
@@ -171,7 +187,8 @@ impl<'a> Prefixes<'a> {
                 let folder = [layout::COUNTERS, application.as_str()];
                 self.roles = names(self.store, &folder, self.filter.role.as_ref()).await?;
                 let reached = self.from.filter(|from| from.application == application);
-                self.roles.retain(|role| reached.is_none_or(|from| *role >= from.role));
+                self.roles
+                    .retain(|role| reached.is_none_or(|from| *role >= from.role));
                 self.application = Some(application);
             }
         }
@@ -179,8 +196,16 @@ impl<'a> Prefixes<'a> {
 
     async fn next_application(&mut self) -> Result<Option<Application>, HostnameError> {
         if self.applications.is_none() {
-            let mut all = names(self.store, &[layout::COUNTERS], self.filter.application.as_ref()).await?;
-            all.retain(|application| self.from.is_none_or(|from| *application >= from.application));
+            let mut all = names(
+                self.store,
+                &[layout::COUNTERS],
+                self.filter.application.as_ref(),
+            )
+            .await?;
+            all.retain(|application| {
+                self.from
+                    .is_none_or(|from| *application >= from.application)
+            });
             self.applications = Some(all);
         }
         Ok(self.applications.as_mut().and_then(Names::pop))
@@ -188,7 +213,11 @@ impl<'a> Prefixes<'a> {
 }
 
 /// The names in a folder, in reverse order; with `only` just that one, and no listing.
-async fn names<T>(store: &Arc<dyn DocumentStore>, folder: &[&str], only: Option<&T>) -> Result<Names<T>, HostnameError>
+async fn names<T>(
+    store: &Arc<dyn DocumentStore>,
+    folder: &[&str],
+    only: Option<&T>,
+) -> Result<Names<T>, HostnameError>
 where
     T: Clone + Ord + TryFrom<String>,
 {

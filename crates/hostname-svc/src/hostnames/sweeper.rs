@@ -18,7 +18,11 @@ use crate::{
 /// A counter that stands still for so long has nobody who works on it.
 const STILL: Duration = Duration::from_secs(10);
 
-pub(super) async fn sweep_for_ever(store: &Arc<dyn DocumentStore>, allocator: &Allocator, interval: Duration) {
+pub(super) async fn sweep_for_ever(
+    store: &Arc<dyn DocumentStore>,
+    allocator: &Allocator,
+    interval: Duration,
+) {
     loop {
         if let Err(error) = sweep_once(store, allocator).await {
             tracing::warn!("what is left pending cannot be looked for: {error}");
@@ -27,7 +31,10 @@ pub(super) async fn sweep_for_ever(store: &Arc<dyn DocumentStore>, allocator: &A
     }
 }
 
-async fn sweep_once(store: &Arc<dyn DocumentStore>, allocator: &Allocator) -> Result<(), HostnameError> {
+async fn sweep_once(
+    store: &Arc<dyn DocumentStore>,
+    allocator: &Allocator,
+) -> Result<(), HostnameError> {
     let filter = Filter::default();
     let mut prefixes = Prefixes::new(store, &filter, None);
     let mut pending: Vec<(Prefix, u64)> = Vec::new();
@@ -50,7 +57,10 @@ async fn sweep_once(store: &Arc<dyn DocumentStore>, allocator: &Allocator) -> Re
 }
 
 /// Version of the counter, if something is pending in it.
-async fn pending_version(store: &Arc<dyn DocumentStore>, prefix: &Prefix) -> Result<Option<u64>, HostnameError> {
+async fn pending_version(
+    store: &Arc<dyn DocumentStore>,
+    prefix: &Prefix,
+) -> Result<Option<u64>, HostnameError> {
     match read::<CounterDocument>(store, &layout::counter(prefix)).await? {
         Read::Present { version, data } if !data.pending.is_empty() => Ok(Some(version)),
         _ => Ok(None),

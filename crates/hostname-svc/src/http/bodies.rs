@@ -147,7 +147,10 @@ impl Fields {
             None => return BTreeMap::new(),
             Some(Value::Object(labels)) if labels.len() <= LABELS_MAX => labels,
             Some(_) => {
-                self.refuse("labels", format!("must be an object of at most {LABELS_MAX} strings"));
+                self.refuse(
+                    "labels",
+                    format!("must be an object of at most {LABELS_MAX} strings"),
+                );
                 return BTreeMap::new();
             }
         };
@@ -155,7 +158,9 @@ impl Fields {
         for (name, value) in labels {
             let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '/');
             if name.is_empty() || name.len() > LABEL_NAME_MAX || !name.chars().all(legal) {
-                let rule = format!("names of labels must be 1 to {LABEL_NAME_MAX} of A-Z, a-z, 0-9, '.', '_', '-', '/'");
+                let rule = format!(
+                    "names of labels must be 1 to {LABEL_NAME_MAX} of A-Z, a-z, 0-9, '.', '_', '-', '/'"
+                );
                 self.refuse("labels", rule);
                 continue;
             }
@@ -172,7 +177,10 @@ impl Fields {
     /// What was wrong, with every field that is left: nobody knows it.
     fn rest(self) -> Vec<NamedField> {
         const KNOWN: &str = "is not known; the fields are application, role, environment, requested_by, reason, labels";
-        let unknown = self.body.into_iter().map(|(name, _)| (shortened(&name), KNOWN.to_owned()));
+        let unknown = self
+            .body
+            .into_iter()
+            .map(|(name, _)| (shortened(&name), KNOWN.to_owned()));
         self.wrong.into_iter().chain(unknown).collect()
     }
 }
@@ -212,9 +220,13 @@ impl ListQuery {
                 continue;
             }
             let parsed = match name.as_str() {
-                "application" => value.try_into().map(|it| query.filter.application = Some(it)),
+                "application" => value
+                    .try_into()
+                    .map(|it| query.filter.application = Some(it)),
                 "role" => value.try_into().map(|it| query.filter.role = Some(it)),
-                "environment" => value.try_into().map(|it| query.filter.environment = Some(it)),
+                "environment" => value
+                    .try_into()
+                    .map(|it| query.filter.environment = Some(it)),
                 "limit" => page_size(&value).map(|it| query.limit = it),
                 "after" => {
                     after = Some(value);
@@ -226,7 +238,11 @@ impl ListQuery {
                     continue;
                 }
             };
-            wrong.extend(parsed.err().map(|field| (field.field.to_owned(), field.allowed)));
+            wrong.extend(
+                parsed
+                    .err()
+                    .map(|field| (field.field.to_owned(), field.allowed)),
+            );
             seen.push(name);
         }
         query.check_order(&seen, &mut wrong);
@@ -237,17 +253,27 @@ impl ListQuery {
                 wrong.push(("after".to_owned(), rule.to_owned()));
             }
         }
-        if wrong.is_empty() { Ok(query) } else { Err(wrong) }
+        if wrong.is_empty() {
+            Ok(query)
+        } else {
+            Err(wrong)
+        }
     }
 
     /// Hostnames are kept by application, then role, then environment.
     fn check_order(&self, seen: &[String], wrong: &mut Vec<NamedField>) {
         let has = |name: &str| seen.iter().any(|seen| seen == name);
         if has("role") && !has("application") {
-            wrong.push(("role".to_owned(), "needs an application beside it".to_owned()));
+            wrong.push((
+                "role".to_owned(),
+                "needs an application beside it".to_owned(),
+            ));
         }
         if has("environment") && !has("role") {
-            wrong.push(("environment".to_owned(), "needs a role beside it".to_owned()));
+            wrong.push((
+                "environment".to_owned(),
+                "needs a role beside it".to_owned(),
+            ));
         }
     }
 }
@@ -255,7 +281,10 @@ impl ListQuery {
 fn page_size(text: &str) -> Result<usize, InvalidField> {
     match text.parse() {
         Ok(size @ 1..=PAGE_MAX) => Ok(size),
-        _ => Err(InvalidField::new("limit", format!("must be a number from 1 to {PAGE_MAX}"))),
+        _ => Err(InvalidField::new(
+            "limit",
+            format!("must be a number from 1 to {PAGE_MAX}"),
+        )),
     }
 }
 
@@ -279,7 +308,16 @@ mod tests {
             "application": 7, "environment": "Dev", "requested_by": "", "reason": "a\u{0}b",
             "labels": { "ok": "x", "no": 3, "n o": "x" }, "rolle": "web",
         });
-        let fields = ["application", "role", "environment", "requested_by", "reason", "labels", "labels.no", "rolle"];
+        let fields = [
+            "application",
+            "role",
+            "environment",
+            "requested_by",
+            "reason",
+            "labels",
+            "labels.no",
+            "rolle",
+        ];
         assert_eq!(wrong(body), fields);
     }
 
@@ -291,7 +329,12 @@ mod tests {
 
     #[test]
     fn a_query_names_what_it_does_not_know() {
-        let pairs = [("aplication", "x"), ("limit", "501"), ("environment", "dev"), ("after", "x")];
+        let pairs = [
+            ("aplication", "x"),
+            ("limit", "501"),
+            ("environment", "dev"),
+            ("after", "x"),
+        ];
         let pairs = pairs.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let wrong = ListQuery::parse(pairs.into()).unwrap_err();
         let wrong: Vec<_> = wrong.iter().map(|(field, _)| field.as_str()).collect();

@@ -6,10 +6,7 @@ use actix_web::{
     web::{self, Data, Path, Query, ServiceConfig},
 };
 use serde_json::{Map, Value};
-use service_kit::{
-    body::Json,
-    problem::Problem,
-};
+use service_kit::{body::Json, problem::Problem};
 
 use super::{
     bodies::{HostnameBody, ListQuery, NamedField, PageBody, parse_wish},
@@ -69,7 +66,8 @@ fn idempotency_key(request: &HttpRequest) -> Result<Option<&str>, InvalidField> 
         return Ok(None);
     };
     let bytes = value.as_bytes();
-    let legal = !bytes.is_empty() && bytes.len() <= KEY_MAX && bytes.iter().all(u8::is_ascii_graphic);
+    let legal =
+        !bytes.is_empty() && bytes.len() <= KEY_MAX && bytes.iter().all(u8::is_ascii_graphic);
     match value.to_str() {
         Ok(key) if legal && values.next().is_none() => Ok(Some(key)),
         _ => Err(InvalidField::new(
@@ -95,6 +93,8 @@ async fn list(
     query: Query<Vec<(String, String)>>,
 ) -> Result<HttpResponse, Problem> {
     let query = ListQuery::parse(query.into_inner()).map_err(|fields| invalid(&fields))?;
-    let page = hostnames.list(&query.filter, query.after.as_ref(), query.limit).await?;
+    let page = hostnames
+        .list(&query.filter, query.after.as_ref(), query.limit)
+        .await?;
     Ok(HttpResponse::Ok().json(PageBody::from(page)))
 }

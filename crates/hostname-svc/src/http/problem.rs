@@ -55,9 +55,14 @@ kinds! {
 /// The problem of these fields.
 pub(super) fn invalid<F: Clone + Into<NamedField>>(fields: &[F]) -> Problem {
     let fields: Vec<NamedField> = fields.iter().cloned().map(Into::into).collect();
-    let detail: Vec<_> = fields.iter().map(|(field, allowed)| format!("{field}: {allowed}")).collect();
+    let detail: Vec<_> = fields
+        .iter()
+        .map(|(field, allowed)| format!("{field}: {allowed}"))
+        .collect();
     let problem = Problem::new(&INVALID, detail.join("; "));
-    fields.iter().fold(problem, |problem, (field, allowed)| problem.field(field, allowed))
+    fields.iter().fold(problem, |problem, (field, allowed)| {
+        problem.field(field, allowed)
+    })
 }
 
 impl From<crate::hostname::InvalidField> for NamedField {
@@ -91,7 +96,9 @@ fn of_failure(error: &AllocateError) -> Problem {
         AllocateError::Lock(LockError::Unavailable(_)) => &LOCK_UNAVAILABLE,
         AllocateError::Fenced { .. } => &LOCK_FENCED,
         AllocateError::Store(store) => match &**store {
-            StoreError::Unavailable(_) | StoreError::Unknown(_) | StoreError::Busy => &VAULT_UNAVAILABLE,
+            StoreError::Unavailable(_) | StoreError::Unknown(_) | StoreError::Busy => {
+                &VAULT_UNAVAILABLE
+            }
             StoreError::Sealed => &VAULT_SEALED,
             StoreError::Refused(_) => &VAULT_REFUSED,
         },

@@ -44,13 +44,19 @@ impl DocumentStore for EmbeddedStore {
             None => Ok(Read::Absent),
             Some(row) => {
                 let (version, data) = parse(&row).map_err(|error| broken(path, error))?;
-                let data = serde_json::from_slice(data).map_err(|error| broken(path, error.into()))?;
+                let data =
+                    serde_json::from_slice(data).map_err(|error| broken(path, error.into()))?;
                 Ok(Read::Present { version, data })
             }
         }
     }
 
-    async fn write(&self, path: &DocumentPath, cas: u64, data: &Value) -> Result<Write, StoreError> {
+    async fn write(
+        &self,
+        path: &DocumentPath,
+        cas: u64,
+        data: &Value,
+    ) -> Result<Write, StoreError> {
         let mut row = (cas + 1).to_be_bytes().to_vec();
         serde_json::to_writer(&mut row, data).map_err(|error| broken(path, error.into()))?;
         let path = path.clone();
@@ -122,7 +128,9 @@ impl From<WriteError> for StoreError {
         match error {
             WriteError::Busy => Self::Busy,
             WriteError::Poisoned => Self::Unknown(error.into()),
-            WriteError::Closed | WriteError::Panicked | WriteError::Read(_) => Self::Unavailable(error.into()),
+            WriteError::Closed | WriteError::Panicked | WriteError::Read(_) => {
+                Self::Unavailable(error.into())
+            }
         }
     }
 }

@@ -54,16 +54,23 @@ impl DocumentStore for Measured {
         self.measure("read", self.store.read(path), outcome).await
     }
 
-    async fn write(&self, path: &DocumentPath, cas: u64, data: &Value) -> Result<Write, StoreError> {
+    async fn write(
+        &self,
+        path: &DocumentPath,
+        cas: u64,
+        data: &Value,
+    ) -> Result<Write, StoreError> {
         let outcome = |write: &Write| match write {
             Write::Written => "ok",
             Write::Mismatch => "mismatch",
         };
-        self.measure("write", self.store.write(path, cas, data), outcome).await
+        self.measure("write", self.store.write(path, cas, data), outcome)
+            .await
     }
 
     async fn list(&self, folder: &DocumentPath) -> Result<Vec<Child>, StoreError> {
-        self.measure("list", self.store.list(folder), |_| "ok").await
+        self.measure("list", self.store.list(folder), |_| "ok")
+            .await
     }
 
     async fn ready(&self) -> Result<(), StoreError> {

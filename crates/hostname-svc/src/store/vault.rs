@@ -62,14 +62,24 @@ impl DocumentStore for VaultStore {
         })
     }
 
-    async fn write(&self, path: &DocumentPath, cas: u64, data: &Value) -> Result<Write, StoreError> {
+    async fn write(
+        &self,
+        path: &DocumentPath,
+        cas: u64,
+        data: &Value,
+    ) -> Result<Write, StoreError> {
         let path = self.path(path);
-        let version = u32::try_from(cas)
-            .map_err(|_| StoreError::Refused(anyhow!("{path} was written {cas} times, more than Vault can count")))?;
+        let version = u32::try_from(cas).map_err(|_| {
+            StoreError::Refused(anyhow!(
+                "{path} was written {cas} times, more than Vault can count"
+            ))
+        })?;
         match self.vault.write(&path, version, data).await {
             Ok(vault_kv::Write::Written { .. }) => Ok(Write::Written),
             Ok(vault_kv::Write::Mismatch) => Ok(Write::Mismatch),
-            Err(VaultError::Forbidden(_)) if cas == 0 && self.exists(&path).await => Ok(Write::Mismatch),
+            Err(VaultError::Forbidden(_)) if cas == 0 && self.exists(&path).await => {
+                Ok(Write::Mismatch)
+            }
             Err(error) => Err(error.into()),
         }
     }
@@ -102,7 +112,9 @@ impl From<VaultError> for StoreError {
             VaultError::Sealed => Self::Sealed,
             VaultError::RateLimited { .. } => Self::Busy,
             VaultError::Unknown { .. } => Self::Unknown(Error::new(error)),
-            VaultError::Unavailable(_) | VaultError::MissingMount(_) => Self::Unavailable(Error::new(error)),
+            VaultError::Unavailable(_) | VaultError::MissingMount(_) => {
+                Self::Unavailable(Error::new(error))
+            }
             VaultError::Forbidden(_)
             | VaultError::BadRequest(_)
             | VaultError::InvalidPath { .. }

@@ -83,7 +83,11 @@ impl TestApp {
     }
 
     /// Sends a body as it stands.
-    pub(crate) async fn post_raw(&self, content_type: Option<&str>, body: impl Into<reqwest::Body>) -> Answer {
+    pub(crate) async fn post_raw(
+        &self,
+        content_type: Option<&str>,
+        body: impl Into<reqwest::Body>,
+    ) -> Answer {
         let mut request = self.client.post(self.url("/v1/hostnames")).body(body);
         if let Some(content_type) = content_type {
             request = request.header("content-type", content_type);
@@ -96,7 +100,10 @@ impl TestApp {
         let page = self.get(&format!("/v1/hostnames?{query}")).await;
         assert_eq!(page.status, 200, "{page:?}");
         let hostnames = page.body["hostnames"].as_array().unwrap();
-        hostnames.iter().map(|it| it["hostname"].as_str().unwrap().to_owned()).collect()
+        hostnames
+            .iter()
+            .map(|it| it["hostname"].as_str().unwrap().to_owned())
+            .collect()
     }
 }
 
@@ -134,15 +141,28 @@ impl Answer {
     /// The fields that a 422 complains of.
     pub(crate) fn fields(&self) -> Vec<&str> {
         assert_eq!(self.status, 422, "{self:?}");
-        assert_eq!(self.header("content-type"), Some("application/problem+json"));
+        assert_eq!(
+            self.header("content-type"),
+            Some("application/problem+json")
+        );
         let errors = self.body["errors"].as_array().unwrap();
-        errors.iter().map(|it| it["field"].as_str().unwrap()).collect()
+        errors
+            .iter()
+            .map(|it| it["field"].as_str().unwrap())
+            .collect()
     }
 
     /// Checks the code of a problem.
     pub(crate) fn is_problem(&self, status: u16, code: &str) {
-        assert_eq!((self.status.as_u16(), &self.body["code"]), (status, &json!(code)), "{self:?}");
-        assert_eq!(self.header("content-type"), Some("application/problem+json"));
+        assert_eq!(
+            (self.status.as_u16(), &self.body["code"]),
+            (status, &json!(code)),
+            "{self:?}"
+        );
+        assert_eq!(
+            self.header("content-type"),
+            Some("application/problem+json")
+        );
         assert_eq!(self.body["type"], format!("/problems/{code}"));
         if matches!(status, 429 | 503) && self.body["retryable"] == true {
             assert!(self.header("retry-after").is_some(), "{self:?}");

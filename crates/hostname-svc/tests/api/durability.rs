@@ -23,21 +23,46 @@ async fn every_hostname_that_was_answered_is_there_after_a_kill() {
     for _ in 0..KILLS {
         let over = Arc::new(AtomicBool::new(false));
         let callers: Vec<_> = (0..CALLERS)
-            .map(|caller| tokio::spawn(call_until_over(app.url("/v1/hostnames"), caller, Arc::clone(&over))))
+            .map(|caller| {
+                tokio::spawn(call_until_over(
+                    app.url("/v1/hostnames"),
+                    caller,
+                    Arc::clone(&over),
+                ))
+            })
             .collect();
-        let enough = testbed::eventually("some hostnames", std::time::Duration::from_secs(30), async || {
-            let text = app.client.get(app.url("/metrics")).send().await?.text().await?;
-            let count = text.lines().find_map(|line| line.strip_prefix(r#"hostname_allocations_total{result="created"} "#));
-            anyhow::ensure!(count.is_some_and(|count| count.parse::<u64>().unwrap() > 50), "{count:?}");
-            Ok(())
-        });
+        let enough = testbed::eventually(
+            "some hostnames",
+            std::time::Duration::from_secs(30),
+            async || {
+                let text = app
+                    .client
+                    .get(app.url("/metrics"))
+                    .send()
+                    .await?
+                    .text()
+                    .await?;
+                let count = text.lines().find_map(|line| {
+                    line.strip_prefix(r#"hostname_allocations_total{result="created"} "#)
+                });
+                anyhow::ensure!(
+                    count.is_some_and(|count| count.parse::<u64>().unwrap() > 50),
+                    "{count:?}"
+                );
+                Ok(())
+            },
+        );
         enough.await.unwrap();
         app.service.kill().unwrap();
         over.store(true, Ordering::Relaxed);
         for caller in callers {
             for body in caller.await.unwrap() {
                 let name = body["hostname"].as_str().unwrap().to_owned();
-                assert_eq!(told.insert(name.clone(), body), None, "{name} was given twice");
+                assert_eq!(
+                    told.insert(name.clone(), body),
+                    None,
+                    "{name} was given twice"
+                );
             }
         }
         app.service.restart().await.unwrap();
@@ -56,7 +81,7 @@ async fn call_until_over(url: String, caller: usize, over: Arc<AtomicBool>) -> V
     let mut told = Vec::new();
     while !over.load(Ordering::Relaxed) {
         let mut request = client.post(&url).json(&wish("splunk", "web", "dev"));
-        if caller % 2 == 0 {
+        if caller.is_multiple_of(2) {
             request = request.header("idempotency-key", unique("kill"));
         }
         // An answer that breaks off in the middle is none.

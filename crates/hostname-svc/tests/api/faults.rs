@@ -31,7 +31,9 @@ async fn a_lock_service_that_is_away_is_503_within_a_second() {
     let body = wish("splunk", "web", "dev");
     assert_eq!(app.allocate(&body).await.counter(), 1);
     proxy.refuse().await.unwrap();
-    within(REFUSED, app.allocate(&body)).await.is_problem(503, "lock-unavailable");
+    within(REFUSED, app.allocate(&body))
+        .await
+        .is_problem(503, "lock-unavailable");
     proxy.pass().await.unwrap();
     assert_eq!(app.allocate(&body).await.counter(), 2);
 }
@@ -43,7 +45,9 @@ async fn a_lock_service_that_is_silent_is_503_within_two_seconds() {
     let body = wish("splunk", "web", "dev");
     assert_eq!(app.allocate(&body).await.counter(), 1);
     proxy.silent().await.unwrap();
-    within(SILENT, app.allocate(&body)).await.is_problem(503, "lock-unavailable");
+    within(SILENT, app.allocate(&body))
+        .await
+        .is_problem(503, "lock-unavailable");
     proxy.pass().await.unwrap();
     assert_eq!(app.allocate(&body).await.counter(), 2);
 }
@@ -56,11 +60,18 @@ async fn a_lock_that_somebody_else_keeps_is_503_when_the_time_is_over() {
         .env("HOSTNAME_SVC_LOCK_KEY_PREFIX", &*keys)
         .env("HOSTNAME_SVC_BUDGET", "1s");
     let app = TestApp::with(service).await;
-    let client = lock_client::LockClient::new(lock_client::ClientOptions::new([locks.url()], "somebody")).unwrap();
+    let client =
+        lock_client::LockClient::new(lock_client::ClientOptions::new([locks.url()], "somebody"))
+            .unwrap();
     let key = format!("{keys}/splunk/web/dev");
-    let guard = client.acquire(&key, lock_client::AcquireOptions::default()).await.unwrap();
+    let guard = client
+        .acquire(&key, lock_client::AcquireOptions::default())
+        .await
+        .unwrap();
     let body = wish("splunk", "web", "dev");
-    within(Duration::from_secs(2), app.allocate(&body)).await.is_problem(503, "lock-timeout");
+    within(Duration::from_secs(2), app.allocate(&body))
+        .await
+        .is_problem(503, "lock-timeout");
     guard.release().await.unwrap();
     assert_eq!(app.allocate(&body).await.counter(), 1);
 }
@@ -73,9 +84,14 @@ async fn a_full_queue_is_429_and_whoever_waits_is_served() {
         .env("HOSTNAME_SVC_LOCK_KEY_PREFIX", &*keys)
         .env("HOSTNAME_SVC_MAX_QUEUE", "5");
     let app = TestApp::with(service).await;
-    let client = lock_client::LockClient::new(lock_client::ClientOptions::new([locks.url()], "somebody")).unwrap();
+    let client =
+        lock_client::LockClient::new(lock_client::ClientOptions::new([locks.url()], "somebody"))
+            .unwrap();
     let key = format!("{keys}/splunk/web/dev");
-    let guard = client.acquire(&key, lock_client::AcquireOptions::default()).await.unwrap();
+    let guard = client
+        .acquire(&key, lock_client::AcquireOptions::default())
+        .await
+        .unwrap();
     let body = wish("splunk", "web", "dev");
     let calls = futures_util::future::join_all((0..20).map(|_| app.allocate(&body)));
     let release = async {
@@ -91,9 +107,12 @@ async fn a_full_queue_is_429_and_whoever_waits_is_served() {
         guard.release().await.unwrap();
     };
     let (answers, ()) = tokio::join!(calls, release);
-    let (served, refused): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.status == 201);
+    let (served, refused): (Vec<_>, Vec<_>) =
+        answers.iter().partition(|answer| answer.status == 201);
     assert_eq!((served.len(), refused.len()), (5, 15));
-    refused.iter().for_each(|answer| answer.is_problem(429, "queue-full"));
+    refused
+        .iter()
+        .for_each(|answer| answer.is_problem(429, "queue-full"));
     assert_eq!(app.allocate(&body).await.counter(), 6);
 }
 
@@ -102,22 +121,36 @@ async fn vault_sealed_away_and_silent_are_told_apart_and_it_goes_on_afterwards()
     let bao = OpenBao::start_raft().await.unwrap();
     let proxy = FaultProxy::start(bao.address()).await.unwrap();
     let vault = Vault::of(&bao);
-    let service = vault.service(&proxy.url(), "faults", lock_service().await.url()).await;
+    let service = vault
+        .service(&proxy.url(), "faults", lock_service().await.url())
+        .await;
     let app = TestApp::with(service).await;
     let body = wish("splunk", "web", "dev");
     assert_eq!(app.allocate(&body).await.counter(), 1);
 
     bao.seal().await.unwrap();
-    within(REFUSED, app.allocate(&body)).await.is_problem(503, "vault-sealed");
-    app.get("/v1/hostnames/splunkweb1dev").await.is_problem(503, "vault-sealed");
+    within(REFUSED, app.allocate(&body))
+        .await
+        .is_problem(503, "vault-sealed");
+    app.get("/v1/hostnames/splunkweb1dev")
+        .await
+        .is_problem(503, "vault-sealed");
     bao.unseal().await.unwrap();
 
     proxy.refuse().await.unwrap();
-    within(REFUSED, app.allocate(&body)).await.is_problem(503, "vault-unavailable");
-    within(REFUSED, app.get("/v1/hostnames/splunkweb1dev")).await.is_problem(503, "vault-unavailable");
-    within(REFUSED, app.get("/v1/hostnames")).await.is_problem(503, "vault-unavailable");
+    within(REFUSED, app.allocate(&body))
+        .await
+        .is_problem(503, "vault-unavailable");
+    within(REFUSED, app.get("/v1/hostnames/splunkweb1dev"))
+        .await
+        .is_problem(503, "vault-unavailable");
+    within(REFUSED, app.get("/v1/hostnames"))
+        .await
+        .is_problem(503, "vault-unavailable");
     proxy.silent().await.unwrap();
-    within(SILENT, app.allocate(&body)).await.is_problem(503, "vault-unavailable");
+    within(SILENT, app.allocate(&body))
+        .await
+        .is_problem(503, "vault-unavailable");
     assert_eq!(app.get("/livez").await.status, 200);
     assert_eq!(app.get("/readyz").await.status, 503);
     proxy.pass().await.unwrap();
@@ -135,12 +168,26 @@ async fn vault_sealed_away_and_silent_are_told_apart_and_it_goes_on_afterwards()
 async fn an_answer_of_vault_that_gets_lost_costs_no_number() {
     let bao = open_bao().await;
     let vault = Vault::of(bao);
-    for (lost, base) in [("/counters/", "lost-counter"), ("/idem/", "lost-idem"), ("/hosts/", "lost-record"), ("/stems/", "lost-stem")] {
+    for (lost, base) in [
+        ("/counters/", "lost-counter"),
+        ("/idem/", "lost-idem"),
+        ("/hosts/", "lost-record"),
+        ("/stems/", "lost-stem"),
+    ] {
         let proxy = FaultProxy::start(bao.address()).await.unwrap();
-        let app = TestApp::with(vault.service(&proxy.url(), base, lock_service().await.url()).await).await;
+        let app = TestApp::with(
+            vault
+                .service(&proxy.url(), base, lock_service().await.url())
+                .await,
+        )
+        .await;
         let body = wish("splunk", "web", "dev");
         proxy.drop_answer_to(&format!("POST /v1/secret/data/{base}{lost}"));
-        assert_eq!(app.allocate_with_key(&body, "one").await.counter(), 1, "{lost}");
+        assert_eq!(
+            app.allocate_with_key(&body, "one").await.counter(),
+            1,
+            "{lost}"
+        );
         assert_eq!(proxy.answers_dropped(), 1, "{lost}");
         proxy.drop_answer_to(&format!("POST /v1/secret/data/{base}/counters/"));
         assert_eq!(app.allocate(&body).await.counter(), 2, "{lost}");
@@ -153,29 +200,59 @@ async fn a_name_that_somebody_else_has_is_passed_over_and_explained() {
     let bao = open_bao().await;
     let vault = Vault::of(bao);
     let base = "taken";
-    let app = TestApp::with(vault.service(bao.address(), base, lock_service().await.url()).await).await;
+    let app = TestApp::with(
+        vault
+            .service(bao.address(), base, lock_service().await.url())
+            .await,
+    )
+    .await;
     let body = wish("splunk", "web", "dev");
     let mut record = app.allocate(&body).await.body;
-    record = vault.read("secret/data/taken/hosts/sp/splunkweb1dev").await.as_object().map_or(record, |it| json!(it));
+    record = vault
+        .read("secret/data/taken/hosts/sp/splunkweb1dev")
+        .await
+        .as_object()
+        .map_or(record, |it| json!(it));
     record["hostname"] = json!("splunkweb2dev");
     record["owner"] = json!({ "request": "somebody" });
     let written = json!({ "options": { "cas": 0 }, "data": record });
-    vault.call("POST", "secret/data/taken/hosts/sp/splunkweb2dev", written).await;
+    vault
+        .call("POST", "secret/data/taken/hosts/sp/splunkweb2dev", written)
+        .await;
     assert_eq!(app.allocate(&body).await.hostname(), "splunkweb3dev");
-    assert_eq!(app.allocate_with_key(&body, "k").await.hostname(), "splunkweb4dev");
-    let counter = vault.read("secret/data/taken/counters/splunk/web/dev").await;
-    assert_eq!(counter["skipped"], json!({ "2": { "why": "taken", "owner": { "request": "somebody" }, "next": 3 } }));
+    assert_eq!(
+        app.allocate_with_key(&body, "k").await.hostname(),
+        "splunkweb4dev"
+    );
+    let skipped = Value::Object(vault.counter("taken").await.skipped);
+    assert_eq!(
+        skipped,
+        json!({ "2": { "why": "taken", "owner": { "request": "somebody" }, "next": 3 } })
+    );
 }
 
 #[tokio::test]
 async fn a_counter_deleted_by_hand_is_not_begun_again() {
     let bao = open_bao().await;
     let vault = Vault::of(bao);
-    let app = TestApp::with(vault.service(bao.address(), "deleted", lock_service().await.url()).await).await;
+    let app = TestApp::with(
+        vault
+            .service(bao.address(), "deleted", lock_service().await.url())
+            .await,
+    )
+    .await;
     let body = wish("splunk", "web", "dev");
     assert_eq!(app.allocate(&body).await.counter(), 1);
-    vault.call("DELETE", "secret/data/deleted/counters/splunk/web/dev", json!(null)).await;
-    app.allocate(&body).await.is_problem(503, "document-deleted");
+    vault
+        .call(
+            "DELETE",
+            "secret/data/deleted/counters/splunk/web/dev",
+            json!(null),
+        )
+        .await;
+    app.allocate(&body)
+        .await
+        .is_problem(503, "document-deleted");
     assert_eq!(app.get("/v1/hostnames/splunkweb1dev").await.status, 200);
 }
 
@@ -183,11 +260,22 @@ async fn a_counter_deleted_by_hand_is_not_begun_again() {
 async fn what_is_pending_is_cleared_away_when_nobody_asks_any_more() {
     let bao = open_bao().await;
     let vault = Vault::of(bao);
-    let app = TestApp::with(vault.service(bao.address(), "idle", lock_service().await.url()).await).await;
-    assert_eq!(app.allocate(&wish("splunk", "web", "dev")).await.counter(), 1);
+    let app = TestApp::with(
+        vault
+            .service(bao.address(), "idle", lock_service().await.url())
+            .await,
+    )
+    .await;
+    assert_eq!(
+        app.allocate(&wish("splunk", "web", "dev")).await.counter(),
+        1
+    );
     let cleared = testbed::eventually("nothing is pending", Duration::from_secs(10), async || {
-        let counter = vault.read("secret/data/idle/counters/splunk/web/dev").await;
-        anyhow::ensure!(counter["value"] == 1 && counter["pending"] == json!([]), "{counter}");
+        let counter = vault.counter("idle").await;
+        anyhow::ensure!(
+            counter.value == 1 && counter.pending == json!([]),
+            "{counter:?}"
+        );
         Ok(())
     });
     cleared.await.unwrap();
@@ -195,10 +283,14 @@ async fn what_is_pending_is_cleared_away_when_nobody_asks_any_more() {
 
 /// Checks that each number up to `last` has a record or is skipped.
 pub(crate) async fn gap_free(vault: &Vault, base: &str, last: u64) {
-    let counter = vault.read(&format!("secret/data/{base}/counters/splunk/web/dev")).await;
-    let mut explained: Vec<u64> = vault.records(base).await.iter().map(|it| it["counter"].as_u64().unwrap()).collect();
-    let skipped = counter["skipped"].as_object().unwrap();
-    explained.extend(skipped.keys().map(|number| number.parse::<u64>().unwrap()));
+    let counter = vault.counter(base).await;
+    let mut explained: Vec<u64> = vault
+        .records(base)
+        .await
+        .iter()
+        .map(|it| it["counter"].as_u64().unwrap())
+        .collect();
+    explained.extend(counter.skipped_numbers());
     explained.sort_unstable();
-    assert_eq!(explained, (1..=last).collect::<Vec<_>>(), "{}", Value::Object(skipped.clone()));
+    assert_eq!(explained, (1..=last).collect::<Vec<_>>(), "{counter:?}");
 }

@@ -1,8 +1,8 @@
 //! The service from outside: the shipped binary, over HTTP, beside real servers.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-mod app;
 mod allocate;
+mod app;
 mod durability;
 mod faults;
 mod idempotency;

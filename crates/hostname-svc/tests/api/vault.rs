@@ -1,14 +1,30 @@
 //! A real Vault API, and the service logged in to it with the policy that the project ships.
 
 use reqwest::{Client, Method};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use testbed::{OpenBao, Service, workspace_root};
 use tokio::sync::OnceCell;
 
 /// A server in memory, shared by the tests that do nothing to it.
 pub(crate) async fn open_bao() -> &'static OpenBao {
     static BAO: OnceCell<OpenBao> = OnceCell::const_new();
-    BAO.get_or_init(|| async { OpenBao::start().await.unwrap() }).await
+    BAO.get_or_init(|| async { OpenBao::start().await.unwrap() })
+        .await
+}
+
+/// A counter as it is stored.
+#[derive(Debug)]
+pub(crate) struct Counter {
+    pub(crate) value: u64,
+    pub(crate) pending: Value,
+    pub(crate) skipped: Map<String, Value>,
+}
+
+impl Counter {
+    /// The numbers skipped.
+    pub(crate) fn skipped_numbers(&self) -> impl Iterator<Item = u64> {
+        self.skipped.keys().map(|number| number.parse().unwrap())
+    }
 }
 
 /// Vault's own API, as root.
@@ -29,8 +45,15 @@ impl Vault {
 
     pub(crate) async fn call(&self, method: &str, path: &str, body: Value) -> Value {
         let method = Method::from_bytes(method.as_bytes()).unwrap();
-        let request = self.client.request(method, format!("{}/v1/{path}", self.address));
-        let response = request.header("X-Vault-Token", &self.token).json(&body).send().await.unwrap();
+        let request = self
+            .client
+            .request(method, format!("{}/v1/{path}", self.address));
+        let response = request
+            .header("X-Vault-Token", &self.token)
+            .json(&body)
+            .send()
+            .await
+            .unwrap();
         serde_json::from_slice(&response.bytes().await.unwrap()).unwrap_or_default()
     }
 
@@ -38,11 +61,34 @@ impl Vault {
         self.call("GET", path, json!(null)).await["data"]["data"].clone()
     }
 
+    /// The counter of the prefix that most tests use.
+    pub(crate) async fn counter(&self, base: &str) -> Counter {
+        let counter = self
+            .read(&format!("secret/data/{base}/counters/splunk/web/dev"))
+            .await;
+        let parse = |field: &str| -> Value {
+            serde_json::from_str(counter[field].as_str().unwrap()).unwrap()
+        };
+        Counter {
+            value: counter["value"].as_u64().unwrap(),
+            pending: parse("pending"),
+            skipped: parse("skipped").as_object().unwrap().clone(),
+        }
+    }
+
     /// The names in a folder of the mount `secret`.
     pub(crate) async fn list(&self, folder: &str) -> Vec<String> {
-        let names = self.call("LIST", &format!("secret/metadata/{folder}"), json!(null)).await;
-        let names = names["data"]["keys"].as_array().cloned().unwrap_or_default();
-        names.iter().map(|name| name.as_str().unwrap().to_owned()).collect()
+        let names = self
+            .call("LIST", &format!("secret/metadata/{folder}"), json!(null))
+            .await;
+        let names = names["data"]["keys"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
+        names
+            .iter()
+            .map(|name| name.as_str().unwrap().to_owned())
+            .collect()
     }
 
     /// All audit records below a base path.
@@ -50,10 +96,16 @@ impl Vault {
         let mut paths = Vec::new();
         for folder in self.list(&format!("{base}/hosts")).await {
             let names = self.list(&format!("{base}/hosts/{folder}")).await;
-            paths.extend(names.iter().map(|name| format!("secret/data/{base}/hosts/{folder}{name}")));
+            paths.extend(
+                names
+                    .iter()
+                    .map(|name| format!("secret/data/{base}/hosts/{folder}{name}")),
+            );
         }
         use futures_util::StreamExt;
-        let reads = futures_util::stream::iter(&paths).map(|path| self.read(path)).buffer_unordered(32);
+        let reads = futures_util::stream::iter(&paths)
+            .map(|path| self.read(path))
+            .buffer_unordered(32);
         reads.collect().await
     }
 
@@ -61,15 +113,35 @@ impl Vault {
     /// its role id and secret id.
     pub(crate) async fn approle(&self, base: &str) -> (String, String) {
         let file = workspace_root().join("deploy/vault/hostname-svc.hcl");
-        let policy = std::fs::read_to_string(file).unwrap().replace("/hostnames/", &format!("/{base}/"));
-        self.call("PUT", &format!("sys/policies/acl/{base}"), json!({ "policy": policy })).await;
-        self.call("POST", "sys/auth/approle", json!({ "type": "approle" })).await;
+        let policy = std::fs::read_to_string(file)
+            .unwrap()
+            .replace("/hostnames/", &format!("/{base}/"));
+        self.call(
+            "PUT",
+            &format!("sys/policies/acl/{base}"),
+            json!({ "policy": policy }),
+        )
+        .await;
+        self.call("POST", "sys/auth/approle", json!({ "type": "approle" }))
+            .await;
         let role = format!("auth/approle/role/{base}");
-        self.call("POST", &role, json!({ "token_policies": [base], "token_ttl": "1h" })).await;
-        let id = self.call("GET", &format!("{role}/role-id"), json!(null)).await;
-        let secret = self.call("POST", &format!("{role}/secret-id"), json!({})).await;
+        self.call(
+            "POST",
+            &role,
+            json!({ "token_policies": [base], "token_ttl": "1h" }),
+        )
+        .await;
+        let id = self
+            .call("GET", &format!("{role}/role-id"), json!(null))
+            .await;
+        let secret = self
+            .call("POST", &format!("{role}/secret-id"), json!({}))
+            .await;
         let text = |value: &Value| value.as_str().unwrap().to_owned();
-        (text(&id["data"]["role_id"]), text(&secret["data"]["secret_id"]))
+        (
+            text(&id["data"]["role_id"]),
+            text(&secret["data"]["secret_id"]),
+        )
     }
 
     /// hostname-svc below `base`, logged in by an AppRole, with the lock service at `locks`.

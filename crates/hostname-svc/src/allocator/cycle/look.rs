@@ -107,7 +107,10 @@ impl Cycle {
     }
 
     pub(super) fn verify(&mut self, place: usize, numbers: Vec<Counter>) {
-        let hostnames: Option<Vec<_>> = numbers.iter().map(|&number| self.prefix.hostname(number)).collect();
+        let hostnames: Option<Vec<_>> = numbers
+            .iter()
+            .map(|&number| self.prefix.hostname(number))
+            .collect();
         let Some(hostnames) = hostnames.filter(|hostnames| !hostnames.is_empty()) else {
             return self.answer(place, Answer::GivenUp(GivenUp::Exhausted));
         };
@@ -116,7 +119,11 @@ impl Cycle {
             numbers,
         };
         for (number, hostname) in hostnames.into_iter().enumerate() {
-            self.ask(Target::Verify { job: place, number }, 0, Request::ReadRecord(hostname));
+            self.ask(
+                Target::Verify { job: place, number },
+                0,
+                Request::ReadRecord(hostname),
+            );
         }
     }
 
@@ -142,7 +149,11 @@ impl Cycle {
             return self.answer(place, Answer::Named(records));
         }
         let keyed = job.job.owner.key().is_some();
-        if keyed && records.iter().any(|read| matches!(read, Read::Deleted { .. })) {
+        if keyed
+            && records
+                .iter()
+                .any(|read| matches!(read, Read::Deleted { .. }))
+        {
             self.answer(place, Answer::Deleted);
         } else if keyed || records.contains(&Read::Absent) {
             job.look = Look::NotAsked;

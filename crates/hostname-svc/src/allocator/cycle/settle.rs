@@ -42,7 +42,14 @@ impl Cycle {
             cas: pending.generation,
             idem: Arc::new(pending.idem(&self.prefix)),
         };
-        self.ask(Target::Idem { entry, proven: false }, 0, request);
+        self.ask(
+            Target::Idem {
+                entry,
+                proven: false,
+            },
+            0,
+            request,
+        );
     }
 
     pub(super) fn read_idem(&mut self, entry: usize, proven: bool, attempt: u32) {
@@ -57,7 +64,13 @@ impl Cycle {
         self.start_records(entry);
     }
 
-    pub(super) fn idem_read(&mut self, entry: usize, proven: bool, read: Read<IdemDocument>, attempt: u32) {
+    pub(super) fn idem_read(
+        &mut self,
+        entry: usize,
+        proven: bool,
+        read: Read<IdemDocument>,
+        attempt: u32,
+    ) {
         let pending = &self.counter.pending[entry];
         if read.version() <= pending.generation {
             return match proven {
@@ -66,7 +79,9 @@ impl Cycle {
             };
         }
         match read {
-            Read::Present { data, .. } if data == pending.idem(&self.prefix) => self.start_records(entry),
+            Read::Present { data, .. } if data == pending.idem(&self.prefix) => {
+                self.start_records(entry)
+            }
             _ => self.settled(entry, Outcome::Duplicate),
         }
     }
@@ -90,7 +105,11 @@ impl Cycle {
         match self.prefix.hostname(counter) {
             Some(hostname) => {
                 let record = Arc::new(pending.record(&self.prefix, counter, hostname));
-                let target = Target::Record { entry, number, proven: false };
+                let target = Target::Record {
+                    entry,
+                    number,
+                    proven: false,
+                };
                 self.ask(target, 0, Request::WriteRecord(record));
             }
             None => self.found(entry, number, Finding::Taken(None)),
@@ -98,9 +117,16 @@ impl Cycle {
     }
 
     pub(super) fn read_record(&mut self, entry: usize, number: usize, proven: bool, attempt: u32) {
-        match self.prefix.hostname(self.counter.pending[entry].numbers[number]) {
+        match self
+            .prefix
+            .hostname(self.counter.pending[entry].numbers[number])
+        {
             Some(hostname) => {
-                let target = Target::Record { entry, number, proven };
+                let target = Target::Record {
+                    entry,
+                    number,
+                    proven,
+                };
                 self.ask(target, attempt, Request::ReadRecord(hostname));
             }
             None => self.found(entry, number, Finding::Taken(None)),
@@ -113,7 +139,14 @@ impl Cycle {
         self.found(entry, number, Finding::Own);
     }
 
-    pub(super) fn record_read(&mut self, entry: usize, number: usize, proven: bool, read: Read<Record>, attempt: u32) {
+    pub(super) fn record_read(
+        &mut self,
+        entry: usize,
+        number: usize,
+        proven: bool,
+        read: Read<Record>,
+        attempt: u32,
+    ) {
         let pending = &self.counter.pending[entry];
         let finding = match read {
             Read::Absent if proven => return self.read_record(entry, number, true, attempt + 1),
@@ -165,7 +198,10 @@ impl Cycle {
         self.entries[entry] = EntryState::Settled(outcome);
         self.unsettled -= 1;
         let owner = &self.counter.pending[entry].owner;
-        let job = self.jobs.iter().position(|job| job.job.owner == *owner && !job.answered);
+        let job = self
+            .jobs
+            .iter()
+            .position(|job| job.job.owner == *owner && !job.answered);
         if let (true, Some(place)) = (done, job) {
             self.answer_from_entry(place, entry);
         }

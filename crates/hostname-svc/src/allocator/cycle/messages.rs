@@ -1,0 +1,111 @@
+//! What a cycle is asked, says and is told.
+
+use std::sync::Arc;
+
+use crate::{
+    documents::{
+        CounterDocument, Facts, GivenUp, IdemDocument, KeyHash, Owner, Record, SkipReason,
+    },
+    hostname::Hostname,
+    store::Read,
+};
+
+/// Somebody who wants numbers.
+#[derive(Debug, Clone)]
+pub(crate) struct Job {
+    /// Names the job in its answer.
+    pub(crate) id: u64,
+    /// Whose the numbers will be; no two jobs of a cycle have the same owner.
+    pub(crate) owner: Owner,
+    /// SHA-256 of what is asked.
+    pub(crate) body_hash: String,
+    /// How many numbers.
+    pub(crate) count: usize,
+    /// What the records will say.
+    pub(crate) facts: Facts,
+}
+
+/// What a job is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// These records are its own.
+    Named(Vec<Record>),
+    /// Its key was used with another body.
+    KeyReused,
+    /// There will be no name under this key.
+    GivenUp(GivenUp),
+    /// A document of its key was deleted by hand.
+    Deleted,
+}
+
+/// A call to make.
+#[derive(Debug, Clone)]
+pub(crate) struct Call {
+    /// Names the call in its reply.
+    pub(crate) id: u64,
+    /// How often the same was asked before without use: the reason to wait a little.
+    pub(crate) attempt: u32,
+    /// What to ask.
+    pub(crate) request: Request,
+}
+
+/// What is asked of the store.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Request {
+    ReadCounter,
+    WriteCounter {
+        cas: u64,
+        counter: Arc<CounterDocument>,
+    },
+    ReadIdem(KeyHash),
+    WriteIdem {
+        key: KeyHash,
+        cas: u64,
+        idem: Arc<IdemDocument>,
+    },
+    ReadRecord(Hostname),
+    WriteRecord(Arc<Record>),
+}
+
+/// What the store said.
+#[derive(Debug, Clone)]
+pub(crate) enum Reply {
+    Counter(Read<CounterDocument>),
+    Idem(Read<IdemDocument>),
+    Record(Read<Record>),
+    Written,
+    Mismatch,
+    /// No reply: a write may have been accepted, or may be later.
+    Unknown,
+}
+
+/// How a cycle ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Every job is answered, every pending entry of this counter is settled.
+    Settled(Box<SettledCounter>),
+    /// The lock is not ours any more: go on with a new one, by [`Cycle::resume`].
+    Fenced { by: u64 },
+    /// The counter was deleted by hand; starting it again would repeat its names.
+    CounterDeleted,
+}
+
+/// A counter all of whose pending entries are known to be settled.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct SettledCounter {
+    pub(crate) version: u64,
+    pub(crate) counter: CounterDocument,
+}
+
+/// What a cycle did beside answering.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    /// Writes of the counter that lost.
+    pub(crate) conflicts: u64,
+    /// Entries of somebody else that this cycle wrote documents for.
+    pub(crate) recovered: u64,
+    /// Numbers skipped.
+    pub(crate) skipped: Vec<SkipReason>,
+    /// Token epochs left behind.
+    pub(crate) left_epochs: Vec<String>,
+}
