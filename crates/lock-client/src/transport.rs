@@ -1,6 +1,7 @@
 //! Requests to whichever server answers, and what their failures prove.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use opentelemetry::global;
@@ -25,6 +26,7 @@ pub(crate) struct Transport {
     bases: Vec<String>,
     /// The one to ask first: the last that answered.
     preferred: AtomicUsize,
+    life: SignsOfLife,
     pub(crate) request_timeout: Duration,
 }
 
@@ -75,6 +77,7 @@ impl Transport {
             .build()
             .map_err(|error| invalid(error.to_string()))?;
         Ok(Self {
+            life: SignsOfLife::new(bases.len()),
             http,
             bases,
             preferred: AtomicUsize::new(0),
@@ -162,7 +165,13 @@ impl Transport {
             .headers(trace_headers())
             .json(body)
             .timeout(timeout);
-        let response = request.send().await.map_err(of_transport)?;
+        let response = tokio::select! {
+            answer = request.send() => answer.map_err(of_transport)?,
+            () = self.silence(server), if timeout > self.request_timeout => {
+                return Err(Failure::Lost(Error::Timeout));
+            }
+        };
+        self.life.seen(server);
         let status = response.status();
         let retry_after = retry_after(&response);
         let body = response.bytes().await.map_err(of_transport)?;
@@ -182,6 +191,24 @@ impl Transport {
         }
     }
 
+    /// Resolves when a server, asked for a sign of life while a request waits there for a lock, gives
+    /// none: a server with a queue does not answer for a while, and nor does a dead one.
+    async fn silence(&self, server: usize) {
+        let half = self.request_timeout / 2;
+        loop {
+            tokio::time::sleep(half.mul_f64(rand::random_range(0.9..1.0))).await;
+            // One of many waiters asks for all.
+            if self.life.seen_within(server, half) {
+                continue;
+            }
+            let livez = format!("{}/livez", self.bases[server]);
+            match self.http.get(livez).timeout(half).send().await {
+                Ok(_) => self.life.seen(server),
+                Err(_) => return,
+            }
+        }
+    }
+
     /// Asks another server first the next time, if this one is silent or in trouble.
     fn turn_from(&self, server: usize, failure: &Failure) {
         let in_trouble = match failure {
@@ -194,6 +221,28 @@ impl Transport {
             server
         };
         self.preferred.store(next, Ordering::Relaxed);
+    }
+}
+
+/// When each server last answered anything.
+#[derive(Debug)]
+struct SignsOfLife(Mutex<Vec<Option<Moment>>>);
+
+impl SignsOfLife {
+    fn new(servers: usize) -> Self {
+        Self(Mutex::new(vec![None; servers]))
+    }
+
+    fn seen(&self, server: usize) {
+        self.times()[server] = Some(Moment::now());
+    }
+
+    fn seen_within(&self, server: usize, time: Duration) -> bool {
+        self.times()[server].is_some_and(|seen| Moment::now().since(seen) < time)
+    }
+
+    fn times(&self) -> MutexGuard<'_, Vec<Option<Moment>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -332,7 +332,7 @@ impl Sessions {
                 address: self.address.clone(),
                 ca_certs: Vec::new(),
                 identity: None,
-                timeout: Some(self.options.operation_timeout),
+                timeout: None,
                 token: token.to_owned(),
                 verify: true,
                 version: 1,

@@ -110,7 +110,8 @@ impl VaultOptions {
     }
 
     /// The HTTP client that all calls share. Built here and not by `vaultrs`, which knows no connect
-    /// timeout and reads environment variables that nobody told us about.
+    /// timeout and reads environment variables that nobody told us about. It has no timeout for a whole
+    /// call either: each operation has one deadline, for all calls that it makes.
     pub(crate) fn http_client(&self, address: &Url) -> Result<Client, InvalidOption> {
         let invalid = |reason: String| InvalidOption {
             option: "ca_file",
@@ -118,8 +119,7 @@ impl VaultOptions {
         };
         let mut builder = Client::builder()
             .no_proxy()
-            .connect_timeout(self.connect_timeout)
-            .timeout(self.operation_timeout);
+            .connect_timeout(self.connect_timeout);
         if let Some(file) = &self.ca_file {
             let pem =
                 fs::read(file).map_err(|error| invalid(format!("{}: {error}", file.display())))?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tracing::instrument;
 use vaultrs::api;
 use vaultrs::api::kv2::requests::{ReadSecretRequest, SetSecretRequestOptions};
@@ -192,9 +192,11 @@ impl VaultKv {
     /// # Errors
     /// [`VaultError::Unavailable`] when nobody answers in time.
     pub async fn health(&self) -> Result<Health, VaultError> {
-        health::ask(self.sessions.http(), self.sessions.address())
-            .await
-            .map_err(|error| VaultError::Unavailable(Some(Arc::new(error))))
+        let answer = health::ask(self.sessions.http(), self.sessions.address());
+        match timeout(self.timeout, answer).await {
+            Ok(answer) => answer.map_err(|error| VaultError::Unavailable(Some(Arc::new(error)))),
+            Err(_) => Err(VaultError::Unavailable(None)),
+        }
     }
 
     /// Reads the settings of the mount, which can make secrets vanish ([`MountConfig::deletes_by_age`]).

@@ -306,6 +306,56 @@ async fn silence_costs_the_request_timeout_and_no_more() {
 }
 
 #[tokio::test]
+async fn a_server_that_falls_silent_under_a_waiter_is_found_out() {
+    let silent = Scripted::start(|_, _| Reply::Silence).await;
+    let waiting = AcquireOptions {
+        ttl: TTL,
+        wait: Duration::from_secs(60),
+        ..AcquireOptions::default()
+    };
+    let started = Instant::now();
+    let error = silent.client().acquire("k", waiting).await.unwrap_err();
+    assert!(matches!(error, Error::Timeout), "{error:?}");
+    // The request timeout, and the patience with which the request was tried to be ended.
+    assert!(
+        started.elapsed() < Duration::from_millis(1_400),
+        "{:?}",
+        started.elapsed()
+    );
+    silent.wait_for("release", 1).await;
+}
+
+#[tokio::test]
+async fn a_server_with_a_queue_is_waited_for_as_long_as_it_lives() {
+    let queued = Duration::from_millis(2_500);
+    let server = Scripted::start(move |request, _| match request.action.as_str() {
+        "acquire" => Reply::After(
+            queued,
+            Box::new(Reply::granted_after(request, 7, TTL, queued)),
+        ),
+        _ => Reply::released(true),
+    })
+    .await;
+    let locks = server.client();
+    let waiting = AcquireOptions {
+        ttl: TTL,
+        wait: Duration::from_secs(60),
+        ..AcquireOptions::default()
+    };
+    let (first, second) = tokio::join!(
+        locks.acquire("k", waiting.clone()),
+        locks.acquire("k", waiting)
+    );
+    let _guards = (first.unwrap(), second.unwrap());
+    // Five times the request timeout; two waiters ask for a sign of life as often as one.
+    assert!(
+        (3..=14).contains(&server.requests("livez").len()),
+        "{}",
+        server.requests("livez").len()
+    );
+}
+
+#[tokio::test]
 async fn nobody_there_is_known_within_a_second() {
     let dead = [0, 1].map(|_| format!("http://127.0.0.1:{}", free_port().unwrap()));
     let started = Instant::now();
@@ -328,9 +378,11 @@ async fn nobody_there_is_known_within_a_second() {
 
 #[tokio::test]
 async fn a_server_that_dies_under_a_waiter_costs_its_place_and_not_the_wait() {
-    let dying =
-        Scripted::start(|_, _| Reply::After(Duration::from_millis(700), Box::new(Reply::Cut)))
-            .await;
+    let dying = Scripted::start(|request, _| match request.action.as_str() {
+        "acquire" => Reply::After(Duration::from_millis(700), Box::new(Reply::Cut)),
+        _ => Reply::released(true),
+    })
+    .await;
     let server = Scripted::start(|request, _| match request.action.as_str() {
         "acquire" => Reply::granted(request, 7, TTL),
         _ => Reply::released(true),

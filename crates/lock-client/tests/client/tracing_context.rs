@@ -23,6 +23,8 @@ async fn the_trace_of_the_caller_goes_along_with_acquire_and_release() {
     global::set_text_map_propagator(TraceContextPropagator::new());
     let provider = SdkTracerProvider::builder().build();
     let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("test"));
+    // With one subscriber alone, a span that another test's thread meets first is off for good.
+    let _another = tracing::Dispatch::new(tracing_subscriber::registry());
     let _guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(layer));
 
     let span = info_span!("caller");

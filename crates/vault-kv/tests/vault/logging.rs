@@ -30,6 +30,8 @@ async fn logged_of_a_404_and_a_lost_write(filter: &str) -> String {
         .with_env_filter(EnvFilter::new(filter))
         .with_writer(move || writer.clone())
         .finish();
+    // With one subscriber alone, a log line that another test's thread meets first is off for good.
+    let _another = tracing::Dispatch::new(tracing_subscriber::registry());
     let _guard = tracing::subscriber::set_default(subscriber);
     let vault = root(bao);
     vault.read::<Value>("logged/nothing").await.unwrap();
