@@ -401,3 +401,35 @@ async fn two_clients_never_hold_at_once_and_tokens_only_rise() {
     assert_eq!(turns.load(Ordering::SeqCst), 160);
     eventually_free(service, "contended").await;
 }
+
+#[tokio::test]
+async fn a_guard_outlives_the_replica_that_granted_it() {
+    let etcd = testbed::Etcd::start().await.unwrap();
+    let replica = async || {
+        let service = Service::new("shared-lock-svc").env("SHARED_LOCK_STORAGE_TYPE", "etcd");
+        service
+            .env("SHARED_LOCK_ETCD_ADDR_LIST", etcd.endpoint())
+            .start()
+            .await
+            .unwrap()
+    };
+    let (first, second) = tokio::join!(replica(), replica());
+    let locks = LockClient::new(ClientOptions::new([first.url(), second.url()], "ann")).unwrap();
+    let ttl = Duration::from_secs(3);
+    let guard = locks.acquire("replicas", for_ttl(ttl)).await.unwrap();
+    first.kill().unwrap();
+    let killed = Instant::now();
+    let bob = client(second.url(), "bob");
+    while killed.elapsed() < 2 * ttl {
+        let error = bob
+            .acquire("replicas", waiting(ttl, Duration::from_millis(300)))
+            .await
+            .unwrap_err();
+        assert!(matches!(error, Error::Held(_)), "{error:?}");
+        assert!(guard.is_valid());
+    }
+    let token = guard.fencing_token();
+    guard.release().await.unwrap();
+    let next = bob.acquire("replicas", waiting(ttl, ttl)).await.unwrap();
+    assert!(next.fencing_token() > token);
+}
