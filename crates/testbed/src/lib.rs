@@ -40,7 +40,7 @@ pub use etcd::{Etcd, EtcdCluster};
 pub use fault_proxy::FaultProxy;
 pub use log::Log;
 pub use openbao::OpenBao;
-pub use ports::free_port;
+pub use ports::{free_port, free_ports};
 pub use process::{Launch, Process, Signal};
 pub use scratch::Scratch;
 pub use service::{RunningService, Service};

@@ -3,7 +3,7 @@
 use std::{
     net::{Ipv4Addr, TcpListener},
     process,
-    sync::atomic::{AtomicU16, Ordering},
+    sync::atomic::{AtomicU32, Ordering},
 };
 
 use anyhow::{Result, bail};
@@ -18,16 +18,31 @@ const COUNT: u16 = 16_000;
 /// # Errors
 /// When every port of the range is taken.
 pub fn free_port() -> Result<u16> {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
+    free_ports(1)
+}
+
+/// The first of `count` such ports, one after the other.
+///
+/// # Errors
+/// When there are no so many in a row.
+pub fn free_ports(count: u16) -> Result<u16> {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
     // Test binaries that run at once begin at different places.
     let start = process::id().wrapping_mul(1_009);
     for _ in 0..COUNT {
-        let step = u32::from(NEXT.fetch_add(1, Ordering::Relaxed));
+        let step = NEXT.fetch_add(u32::from(count), Ordering::Relaxed);
         let offset = start.wrapping_add(step) % u32::from(COUNT);
-        let port = FIRST + u16::try_from(offset)?;
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
-            return Ok(port);
+        let first = FIRST + u16::try_from(offset)?;
+        if (first..first.saturating_add(count)).all(is_free) {
+            return Ok(first);
         }
     }
-    bail!("no free port between {FIRST} and {}", FIRST + COUNT - 1)
+    bail!(
+        "no {count} free ports in a row from {FIRST} to {}",
+        FIRST + COUNT
+    )
+}
+
+fn is_free(port: u16) -> bool {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
 }

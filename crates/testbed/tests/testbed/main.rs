@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
+mod dependencies;
 mod etcd;
 mod fault_proxy;
 mod openbao;
 mod processes;
+mod up;

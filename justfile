@@ -1,0 +1,69 @@
+# Holdfast: `just up` runs it, `just test` proves it.
+
+services := "--bin shared-lock-svc --bin hostname-svc --bin message-hash-svc"
+
+[private]
+default:
+    @just --list --unsorted
+
+# Run the three services here until Ctrl-C; `just up real` puts them on a real etcd and OpenBao
+[group('run')]
+up mode="embedded":
+    {{ if mode == "real" { "crates/testbed/servers/install.sh" } else { "" } }}
+    cargo build --locked --bin up {{ services }}
+    @cargo run --locked --quiet --bin up -- {{ mode }}
+
+# End what `just up` runs
+[group('run')]
+down:
+    @cargo run --locked --quiet --bin up -- down
+
+# Install the etcd and OpenBao that the tests and `just up real` start
+[group('test')]
+servers:
+    @crates/testbed/servers/install.sh
+
+# Run every test, against real servers
+[group('test')]
+test *args: servers
+    cargo build --locked --bins
+    cargo test --locked --workspace --no-fail-fast {{ args }}
+
+# Test one crate, e.g. `just test-crate lock-client`
+[group('test')]
+test-crate crate *args: servers
+    cargo test --locked --package {{ crate }} {{ args }}
+
+# Render the chart and check what it gives and what it refuses
+[group('test')]
+chart-test *args:
+    deploy/helm/test.sh {{ args }}
+
+# Format the code
+[group('check')]
+fmt:
+    cargo fmt --all
+
+# Check the format
+[group('check')]
+fmt-check:
+    cargo fmt --all --check
+
+# Lint everything; warnings are errors
+[group('check')]
+lint:
+    cargo clippy --locked --workspace --all-targets -- --deny warnings
+
+# Build the documentation; warnings are errors
+[group('check')]
+doc:
+    RUSTDOCFLAGS="--deny warnings" cargo doc --locked --workspace --no-deps
+
+# Check licences and versions of all dependencies with cargo-deny, beyond what a test of testbed checks
+[group('check')]
+deny:
+    cargo deny --locked check bans licenses sources
+
+# Everything CI runs
+[group('check')]
+ci: fmt-check lint doc test chart-test
