@@ -7,4 +7,8 @@
 
 mod contract;
 mod embedded;
+mod etcd;
 mod memory;
+#[path = "sim/sim.rs"]
+mod sim;
+mod simulation;
