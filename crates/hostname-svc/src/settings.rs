@@ -43,8 +43,8 @@ settings! {
         pub url: String => Setting::env("LOCK_URL").default("http://127.0.0.1:8080").allowed("http or https URLs, separated by commas"),
         /// What the keys of the locks begin with; replicas that share counters share it.
         pub key_prefix: String => Setting::env("LOCK_KEY_PREFIX").default("hostname").allowed("a text of 1 to 256 characters"),
-        /// Life of a lock whose holder is gone.
-        pub ttl: GoDuration => Setting::env("LOCK_TTL").default("10s").allowed("a duration from `2s`"),
+        /// Life of a lock whose holder is gone. For so long nobody else is served; that it may be lost by a short pause costs no more than a lost write.
+        pub ttl: GoDuration => Setting::env("LOCK_TTL").default("3s").allowed("a duration from `2s`"),
     }
 }
 

@@ -225,7 +225,7 @@ fn runs(seeds: std::ops::Range<u64>, faults: Faults) {
 
 #[test]
 fn replicas_that_act_at_once_give_no_number_twice() {
-    runs(0..150, NONE);
+    runs(0..60, NONE);
 }
 
 #[test]
@@ -236,7 +236,7 @@ fn lost_replies_and_late_writes_give_no_number_twice() {
         land: 60,
         ..NONE
     };
-    runs(1000..1200, faults);
+    runs(1000..1100, faults);
 }
 
 #[test]
@@ -246,7 +246,7 @@ fn stale_reads_and_taken_names_give_no_number_twice() {
         take: 60,
         ..NONE
     };
-    runs(2000..2200, faults);
+    runs(2000..2100, faults);
 }
 
 #[test]
@@ -256,7 +256,7 @@ fn crashes_give_no_number_twice() {
         give_up: 15,
         ..NONE
     };
-    runs(3000..3200, faults);
+    runs(3000..3100, faults);
 }
 
 #[test]
@@ -270,5 +270,5 @@ fn everything_at_once_gives_no_number_twice() {
         take: 30,
         land: 60,
     };
-    runs(4000..4400, faults);
+    runs(4000..4200, faults);
 }

@@ -257,6 +257,83 @@ async fn a_counter_deleted_by_hand_is_not_begun_again() {
 }
 
 #[tokio::test]
+async fn a_replica_that_is_told_to_end_answers_its_callers_and_gives_its_lock_back() {
+    let bao = open_bao().await;
+    let vault = Vault::of(bao);
+    let base = "ended";
+    let service = async || {
+        vault
+            .service(bao.address(), base, lock_service().await.url())
+            .await
+    };
+    let (one, two) = (
+        TestApp::with(service().await).await,
+        TestApp::with(service().await).await,
+    );
+    let body = wish("splunk", "web", "dev");
+    let calls = futures_util::future::join_all((0..100).map(|_| one.allocate(&body)));
+    let end = async {
+        let metrics = one.url("/metrics");
+        let busy = testbed::eventually("callers wait", Duration::from_secs(5), async || {
+            let text = one.client.get(&metrics).send().await?.text().await?;
+            anyhow::ensure!(text.contains(r#"http_server_active_requests{http_request_method="POST",url_scheme="http"} 100"#), "{text}");
+            Ok(())
+        });
+        busy.await.unwrap();
+        one.service.terminate().await.unwrap()
+    };
+    let (answers, status) = tokio::join!(calls, end);
+    assert!(status.success(), "{status}");
+    assert!(answers.iter().all(|answer| answer.status == 201));
+    let next = within(Duration::from_secs(2), two.allocate(&body)).await;
+    assert_eq!(next.counter(), 101);
+}
+
+#[tokio::test]
+async fn a_replica_that_is_paused_beyond_its_lock_gives_no_name_twice() {
+    let bao = open_bao().await;
+    let vault = Vault::of(bao);
+    let base = "paused";
+    let service = async || {
+        let service = vault
+            .service(bao.address(), base, lock_service().await.url())
+            .await;
+        TestApp::with(
+            service
+                .env("HOSTNAME_SVC_BUDGET", "60s")
+                .env("HOSTNAME_SVC_LOCK_TTL", "2s"),
+        )
+        .await
+    };
+    let (one, two) = (service().await, service().await);
+    let body = wish("splunk", "web", "dev");
+    let calls = futures_util::future::join_all((0..300).map(|_| one.allocate(&body)));
+    let pause = async {
+        let moved = testbed::eventually("the counter moves", Duration::from_secs(30), async || {
+            let value = vault
+                .read(&format!("secret/data/{base}/counters/splunk/web/dev"))
+                .await;
+            anyhow::ensure!(value["value"].is_u64(), "{value}");
+            Ok(())
+        });
+        moved.await.unwrap();
+        one.service.pause().unwrap();
+        let other = two.allocate(&body).await;
+        one.service.resume().unwrap();
+        other
+    };
+    let (answers, other) = tokio::join!(calls, pause);
+    let mut counters: Vec<_> = answers
+        .iter()
+        .chain([&other])
+        .map(Answer::counter)
+        .collect();
+    counters.sort_unstable();
+    assert_eq!(counters, (1..=301).collect::<Vec<_>>());
+    gap_free(&vault, base, 301).await;
+}
+
+#[tokio::test]
 async fn what_is_pending_is_cleared_away_when_nobody_asks_any_more() {
     let bao = open_bao().await;
     let vault = Vault::of(bao);
