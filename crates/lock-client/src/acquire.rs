@@ -1,10 +1,11 @@
 //! Asking for a lock until there is an answer that can be relied on.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tracing::{Instrument, debug, warn};
+use tracing::{Instrument, warn};
 use uuid::Uuid;
 
 use crate::client::{AcquireOptions, Inner};
@@ -28,49 +29,10 @@ pub(crate) async fn acquire(
     let mut trouble = Trouble::new(client);
     loop {
         let sent = Moment::now();
-        let timeout = (wait_ends.left() + client.transport.request_timeout).min(answers_due.left());
-        let mut request = Request::new(client, &key, options);
-        let error = match request.send(wait_ends.left(), timeout).await {
-            Ok(granted) => match LockGuard::new(client, &key, sent, granted) {
-                guard if guard.is_valid() => return Ok(request.becomes(guard)),
-                // The answer was so long under way that the lease may be over: the guard gives it back.
-                guard => {
-                    return Err(Error::Lost {
-                        key: request.becomes(guard).key().to_owned(),
-                    });
-                }
-            },
-            Err(Failure::Refused(problem)) if problem.code == "lock-held" => {
-                request.is_over();
-                return Err(Error::Held(Held::of(key.as_str(), &problem)));
-            }
-            // Somebody repeated our request: what became of the first one is as good as lost.
-            Err(Failure::Refused(problem))
-                if matches!(problem.code.as_str(), "request-known" | "request-ended") =>
-            {
-                if !request.end(answers_due).await {
-                    return Err(Error::Server(problem));
-                }
-                Error::Server(problem)
-            }
-            Err(Failure::Refused(problem)) => {
-                request.is_over();
-                if !problem.retryable {
-                    return Err(Error::Server(problem));
-                }
-                Error::Server(problem)
-            }
-            Err(Failure::NotSent(error)) => {
-                request.is_over();
-                error
-            }
-            Err(Failure::Lost(error)) => {
-                debug!(%error, "the answer to an acquire got lost");
-                if !request.end(answers_due).await {
-                    return Err(error);
-                }
-                error
-            }
+        let request = Request::new(client, &key, options);
+        let error = match request.run(wait_ends, answers_due).await {
+            ControlFlow::Break(outcome) => return outcome,
+            ControlFlow::Continue(error) => error,
         };
         match trouble.next_try(sent, &error) {
             Some(next) if next < answers_due => sleep_until(next).await,
@@ -142,29 +104,68 @@ impl<'a> Request<'a> {
         }
     }
 
-    async fn send(&self, wait: Duration, timeout: Duration) -> Result<AcquiredBody, Failure> {
+    /// Asks once: the outcome, or an error after which nothing is held and another request may do better.
+    async fn run(
+        mut self,
+        wait_ends: Moment,
+        answers_due: Moment,
+    ) -> ControlFlow<Result<LockGuard, Error>, Error> {
+        let sent = Moment::now();
+        let failure = match self.send(wait_ends, answers_due).await {
+            Ok(granted) => return ControlFlow::Break(self.becomes_guard(sent, granted)),
+            Err(failure) => failure,
+        };
+        let known = match &failure {
+            Failure::NotSent(_) => true,
+            Failure::Lost(_) => false,
+            // Somebody repeated our request: what became of the first one is as good as lost.
+            Failure::Refused(problem) => {
+                !matches!(problem.code.as_str(), "request-known" | "request-ended")
+            }
+        };
+        if known {
+            self.open = false;
+        } else if !self.end(answers_due).await {
+            return ControlFlow::Break(Err(failure.into_error()));
+        }
+        match failure {
+            Failure::Refused(problem) if problem.code == "lock-held" => {
+                let held = Held::of(self.key.as_str(), &problem);
+                ControlFlow::Break(Err(Error::Held(held)))
+            }
+            Failure::Refused(problem) if known && !problem.retryable => {
+                ControlFlow::Break(Err(Error::Server(problem)))
+            }
+            failure => ControlFlow::Continue(failure.into_error()),
+        }
+    }
+
+    async fn send(&self, wait_ends: Moment, answers_due: Moment) -> Result<AcquiredBody, Failure> {
+        let transport = &self.client.transport;
         let body = AcquireBody {
             holder: &self.client.holder,
             ttl_ms: milliseconds(self.options.ttl),
-            wait_ms: milliseconds(wait),
+            wait_ms: milliseconds(wait_ends.left()),
             request_id: &self.id,
             metadata: &self.options.metadata,
         };
-        self.client
-            .transport
+        let timeout = (wait_ends.left() + transport.request_timeout).min(answers_due.left());
+        transport
             .post(&self.key.path("acquire"), &body, timeout)
             .await
     }
 
-    /// The server holds nothing for this request.
-    fn is_over(&mut self) {
+    /// What the server holds is the guard's from here on. If the answer was so long under way that the
+    /// lease may be over, the guard gives it back.
+    fn becomes_guard(mut self, sent: Moment, granted: AcquiredBody) -> Result<LockGuard, Error> {
         self.open = false;
-    }
-
-    /// What the server holds is the guard's from here on.
-    fn becomes(mut self, guard: LockGuard) -> LockGuard {
-        self.is_over();
-        guard
+        let guard = LockGuard::new(self.client, self.key, sent, granted);
+        match guard.is_valid() {
+            true => Ok(guard),
+            false => Err(Error::Lost {
+                key: guard.key().to_owned(),
+            }),
+        }
     }
 
     /// Ends the request at any server. If none answers while patience lasts, it is `false`, and the

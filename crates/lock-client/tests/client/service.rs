@@ -244,7 +244,7 @@ async fn an_acquire_whose_answer_got_lost_does_not_block_its_own_repetition() {
         .unwrap();
     assert_eq!(proxy.answers_dropped(), 1);
     assert!(
-        started.elapsed() < Duration::from_secs(1),
+        started.elapsed() < Duration::from_secs(2),
         "{:?}",
         started.elapsed()
     );
