@@ -38,6 +38,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use tokio::{runtime::Handle, sync::OnceCell, time::timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
+use tracing::Instrument;
 
 pub use self::options::{EtcdOptions, EtcdTls};
 use self::{
@@ -124,7 +125,7 @@ impl EtcdStore {
         T: Send + 'static,
         F: Future<Output = Result<T, Fault>> + Send + 'static,
     {
-        let work = work(Arc::clone(&self.core));
+        let work = work(Arc::clone(&self.core)).in_current_span();
         let stopped = self.core.tasks.stopped.clone();
         let done = self
             .core
@@ -215,9 +216,8 @@ impl LockStore for EtcdStore {
         self.core.is_open()?;
         let (caller, fresh) = self.core.requests.enter(request);
         if let Some(entry) = fresh {
-            self.core
-                .tasks
-                .spawn(acquire::serve(Arc::clone(&self.core), entry));
+            let serving = acquire::serve(Arc::clone(&self.core), entry);
+            self.core.tasks.spawn(serving.in_current_span());
         }
         match self
             .core

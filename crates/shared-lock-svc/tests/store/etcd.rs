@@ -11,8 +11,9 @@ mod trust;
 
 use std::{sync::Arc, time::Duration};
 
-use etcd_client::{Client, GetOptions};
-use serde_json::Value;
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use etcd_client::{Client, GetOptions, PutOptions};
+use serde_json::{Value, json};
 use shared_lock_svc::{
     lease::LeaseId,
     store::etcd::{EtcdOptions, EtcdStore},
@@ -86,6 +87,58 @@ async fn replica_on(runtime: &Runtime, endpoint: &str) -> Store {
 async fn kill_lease_of(client: &mut Client, holder: &str) {
     let lease = entries_of(client, holder).await[0].tenure_lease();
     client.lease_revoke(lease).await.unwrap();
+}
+
+/// A replica that is alive in etcd, waits for locks, and does nothing about them.
+struct IdleReplica {
+    liveness: i64,
+    tenure: i64,
+}
+
+impl IdleReplica {
+    async fn start(client: &mut Client) -> Self {
+        let liveness = client.lease_grant(60, None).await.unwrap().id();
+        let tenure = client.lease_grant(60, None).await.unwrap().id();
+        let guard = format!("/shared-lock-lease/{tenure}");
+        client
+            .put(guard, "", Some(PutOptions::new().with_lease(tenure)))
+            .await
+            .unwrap();
+        Self { liveness, tenure }
+    }
+
+    /// Stands in a queue, as the holder `idle`.
+    async fn wait_for(&self, client: &mut Client, lock: &str) {
+        let entry = json!({
+            "format": 1, "key": lock, "replica": "idle", "lease": self.tenure.to_string(), "mode": "exclusive",
+            "holder": "idle", "metadata": {}, "value": "idle", "ttl_ms": 60_000, "since_ms": 0,
+        });
+        let key = Self::place(lock);
+        let on_liveness = PutOptions::new().with_lease(self.liveness);
+        client
+            .put(key, entry.to_string(), Some(on_liveness))
+            .await
+            .unwrap();
+    }
+
+    /// Leaves a queue without a word.
+    async fn vanish(&self, client: &mut Client, lock: &str) {
+        assert_eq!(
+            client
+                .delete(Self::place(lock), None)
+                .await
+                .unwrap()
+                .deleted(),
+            1
+        );
+    }
+
+    fn place(lock: &str) -> String {
+        format!(
+            "/shared-lock-queue/{}/idle",
+            BASE64_URL_SAFE_NO_PAD.encode(lock)
+        )
+    }
 }
 
 /// A queue entry as it stands in etcd.

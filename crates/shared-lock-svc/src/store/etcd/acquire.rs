@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::time::{Instant, sleep};
-use tracing::{debug, info};
+use tracing::debug;
 
 use super::{
     Core,
@@ -233,11 +233,9 @@ impl Handling {
 
     /// Tells the callers, and undoes what nobody was told of.
     async fn conclude(&self, verdict: Result<Verdict, Fault>) {
-        let key = &self.path.key;
         match verdict {
             Ok(Verdict::Granted(tenure)) => {
                 let token = tenure.fencing_token.0.get().cast_signed();
-                info!(lock.key = %key, lease.id = %tenure.lease_id, "lock {key} acquired");
                 // It is decided: the same id from now on is a repeat, not a caller to be told.
                 self.core.requests.leave(&self.entry);
                 if !self.entry.tell(Ok(Acquisition::Acquired(tenure))).await {
@@ -259,7 +257,7 @@ impl Handling {
                 self.entry.tell(Ok(Acquisition::RequestEnded)).await;
             }
             Err(fault) => {
-                debug!(lock.key = %key, error = %fault, "request for lock {key} failed: {fault}");
+                debug!(error = %fault, "a request for a lock failed: {fault}");
                 tokio::join!(self.entry.tell(Err(fault)), self.undo());
                 self.core.requests.leave(&self.entry);
             }

@@ -37,6 +37,12 @@ impl Fault {
         matches!(self, Self::Lost(_) | Self::Silent)
     }
 
+    /// Whether the next step is to see how things stand: it may have happened, or must be asked
+    /// for in another way.
+    pub(super) fn deserves_a_look(&self) -> bool {
+        self.is_unknown() || matches!(self, Self::LeaseNotFound)
+    }
+
     /// Whether the member that was asked should be looked at before it is asked again.
     pub(super) fn blames_member(&self) -> bool {
         matches!(self, Self::Unreachable(_) | Self::Lost(_) | Self::Silent)

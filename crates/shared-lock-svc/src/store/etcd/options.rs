@@ -81,8 +81,9 @@ impl EtcdOptions {
         let mut options = ConnectOptions::new()
             .with_connect_timeout(self.connect_timeout)
             .with_require_leader(true)
-            // etcd hangs up on clients that ping more often than every 5 s.
-            .with_keep_alive(Duration::from_secs(10), Duration::from_secs(3));
+            // etcd hangs up on clients that ping more often than every 5 s, or with no call open.
+            .with_keep_alive(Duration::from_secs(10), Duration::from_secs(3))
+            .with_keep_alive_while_idle(false);
         if let Some((user, password)) = &self.credentials {
             options = options
                 .with_user(user, password.expose_secret())

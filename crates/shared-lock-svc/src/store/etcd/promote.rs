@@ -52,7 +52,7 @@ impl Core {
             core.promotions.running().remove(&path.segment);
             // Should it be needed still, the view says so again before long.
             if let Err(fault) = promoted {
-                debug!(lock.key = %path.key, error = %fault, "nobody could be promoted: {fault}");
+                debug!(error = %fault, "nobody could be promoted: {fault}");
             }
         });
     }

@@ -12,6 +12,10 @@ use super::{
 };
 use crate::lease::{LeaseId, RequestId};
 
+/// A release that failed is looked at and proposed again this often. An etcd without space fails it
+/// for ever; the caller may ask again.
+const MOST_TRIES: usize = 2;
+
 /// What the next proposal of a release is made from.
 struct Known {
     holder: Option<HolderKey>,
@@ -60,24 +64,23 @@ impl Core {
             // The view may be behind: that a tenure is over is said by etcd alone.
             known = self.look_at(path).await?.into();
         }
-        let mut tried = false;
+        let (mut tries, mut perhaps) = (0, false);
         while let Some(holder) = known.holder.filter(is_it) {
-            let proposed = self.propose_end(path, holder, &known).await;
-            known = match proposed {
+            known = match self.propose_end(path, holder, &known).await {
                 Ok(None) => {
                     self.retire(holder.lease, known.tenant.as_ref());
                     return Ok(true);
                 }
                 Ok(Some(seen)) => seen.into(),
-                Err(fault) if fault.is_unknown() => {
-                    tried = true;
+                Err(fault) if fault.deserves_a_look() && tries < MOST_TRIES => {
+                    tries += 1;
+                    perhaps |= fault.is_unknown();
                     self.look_at(path).await?.into()
                 }
-                Err(Fault::LeaseNotFound) => self.look_at(path).await?.into(),
                 Err(fault) => return Err(fault),
             };
         }
-        Ok(tried)
+        Ok(perhaps)
     }
 
     /// Ends a request, whatever it has got or waits for; `false` if it had nothing.

@@ -8,13 +8,14 @@ use std::{
     time::Duration,
 };
 
+use etcd_client::PutOptions;
 use shared_lock_svc::lease::{AcquireRequest, Acquisition};
 use tokio::{
     task::JoinSet,
     time::{sleep, timeout},
 };
 
-use super::{replica, shared};
+use super::{IdleReplica, plain, replica, shared};
 use crate::contract::{acquired, end, holds, key, release, request, start, waits};
 
 const LONG: Duration = Duration::from_secs(50);
@@ -98,6 +99,76 @@ async fn a_request_that_is_ended_while_it_is_granted_holds_nothing() {
             (0, 0),
             "round {round}: {view:?}"
         );
+    }
+}
+
+/// The same, while it is on its way into the queue of a lock that is held.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_is_ended_while_it_queues_up_does_not_wait() {
+    let etcd = shared().await.endpoint();
+    let (here, there) = (replica(etcd).await, replica(etcd).await);
+    holds(&there, "queues-up", "first").await;
+    for round in 0..40 {
+        let asked = AcquireRequest {
+            wait: LONG,
+            ..request("queues-up", "second")
+        };
+        let waiter = start(&here, asked.clone());
+        sleep(Duration::from_micros(75 * round)).await;
+        end(&there, "queues-up", &asked.request_id).await;
+        let outcome = timeout(Duration::from_secs(5), waiter).await;
+        let outcome = outcome.expect("it waits for ever").unwrap().unwrap();
+        assert_eq!(outcome, Acquisition::RequestEnded, "round {round}");
+    }
+    let view = here.inspect(&key("queues-up")).await.unwrap();
+    assert!(view.waiters.is_empty(), "{view:?}");
+}
+
+/// The replica that is asked to release has not seen yet that the tenure is over.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_that_comes_just_too_late_ends_nothing() {
+    let etcd = shared().await;
+    let store = replica(etcd.endpoint()).await;
+    let mut client = plain(etcd).await;
+    let lease = client.lease_grant(60, None).await.unwrap().id();
+    let mut waiters = Vec::new();
+    for round in 0..40 {
+        let name = format!("too-late {round}");
+        let tenure = holds(&store, &name, "first").await;
+        if round % 2 == 0 {
+            waiters.push(waits(&store, &name, "waiter", LONG).await);
+        }
+        let (on_lease, holder_key) = (
+            PutOptions::new().with_lease(lease),
+            format!("/shared-lock/{name}"),
+        );
+        client
+            .put(holder_key.as_str(), "another", Some(on_lease))
+            .await
+            .unwrap();
+        assert!(!release(&store, &name, &tenure).await, "round {round}");
+        let stands = client.get(holder_key.as_str(), None).await.unwrap();
+        assert_eq!(stands.kvs()[0].value(), b"another", "round {round}");
+    }
+}
+
+/// The replica that hands over has not seen yet that the next one is gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_handed_a_lock_that_has_just_left_the_queue() {
+    let etcd = shared().await;
+    let store = replica(etcd.endpoint()).await;
+    let mut client = plain(etcd).await;
+    let idle = IdleReplica::start(&mut client).await;
+    for round in 0..40 {
+        let name = format!("just-left {round}");
+        let tenure = holds(&store, &name, "first").await;
+        idle.wait_for(&mut client, &name).await;
+        client.get("/shared-lock-epoch", None).await.unwrap();
+        // As the liveness lease of its replica does: its tenure lease lives on.
+        idle.vanish(&mut client, &name).await;
+        assert!(release(&store, &name, &tenure).await);
+        let view = store.inspect(&key(&name)).await.unwrap();
+        assert!(view.holders.is_empty(), "round {round}: {view:?}");
     }
 }
 

@@ -2,14 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use etcd_client::PutOptions;
 use shared_lock_svc::lease::{AcquireRequest, Acquisition, FencingToken, RequestId};
 use tokio::{
     runtime::Runtime,
     time::{Instant, timeout},
 };
 
-use super::{entries_of, plain, replica, replica_on, shared};
+use super::{IdleReplica, plain, replica, replica_on, shared};
 use crate::contract::{Store, acquired, end, holds, key, queued, release, request, until, waits};
 
 const LONG: Duration = Duration::from_secs(50);
@@ -102,38 +101,10 @@ async fn any_replica_promotes_a_head_whose_own_does_not() {
     let [here, there] = two_replicas().await;
     let mut client = plain(shared().await).await;
     let tenure = holds(&here, "any", "first").await;
-    let waiter = waits(&here, "any", "any's head", LONG).await;
-    // The entry of a replica that is alive in etcd and does nothing: that of `here`, under another name.
-    let entry = entries_of(&mut client, "any's head").await.remove(0);
-    let mut record = entry.record.clone();
-    record["replica"] = "idle".into();
-    let lease = client.lease_grant(60, None).await.unwrap().id();
-    let tenure_lease = client.lease_grant(60, None).await.unwrap().id();
-    record["lease"] = tenure_lease.to_string().into();
-    record["holder"] = "idle head".into();
-    let on = |lease| Some(PutOptions::new().with_lease(lease));
-    waiter.abort();
-    until(&here, "any", "the queue is empty", |view| {
-        view.waiters.is_empty()
-    })
-    .await;
-    let path = entry.key.rsplit_once('/').unwrap().0;
-    client
-        .put(
-            format!("/shared-lock-lease/{tenure_lease}"),
-            "",
-            on(tenure_lease),
-        )
+    IdleReplica::start(&mut client)
         .await
-        .unwrap();
-    client
-        .put(
-            format!("{path}/idle-request"),
-            record.to_string(),
-            on(lease),
-        )
-        .await
-        .unwrap();
+        .wait_for(&mut client, "any")
+        .await;
     until(&there, "any", "the idle head waits", |view| {
         view.waiters.len() == 1
     })
@@ -141,11 +112,10 @@ async fn any_replica_promotes_a_head_whose_own_does_not() {
     // As an expiry would.
     client.lease_revoke(tenure.lease_id.0).await.unwrap();
     let took = until(&there, "any", "the idle head holds", |view| {
-        view.holders.iter().any(|holder| {
-            holder
-                .holder
+        view.holders.iter().any(|it| {
+            it.holder
                 .as_ref()
-                .is_some_and(|name| name.as_str() == "idle head")
+                .is_some_and(|name| name.as_str() == "idle")
         })
     })
     .await;

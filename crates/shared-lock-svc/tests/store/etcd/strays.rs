@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use etcd_client::{GetOptions, PutOptions};
-use shared_lock_svc::lease::AcquireRequest;
+use shared_lock_svc::lease::{AcquireRequest, Acquisition};
 use testbed::{Etcd, eventually};
 use tokio::time::{sleep, timeout};
 
-use super::{entries_of, kill_lease_of, plain, replica, shared};
+use super::{IdleReplica, entries_of, kill_lease_of, plain, replica, shared};
 use crate::contract::{acquired, holds, key, release, request, until, waits};
 
 const LONG: Duration = Duration::from_secs(50);
@@ -25,7 +25,8 @@ async fn a_waiter_whose_lease_is_dead_is_passed_over() {
     let dead = waits(&there, "passed", "passed's dead", LONG).await;
     let heir = waits(&there, "passed", "heir", LONG).await;
     kill_lease_of(&mut client, "passed's dead").await;
-    assert!(release(&here, "passed", &tenure).await);
+    let released = timeout(Duration::from_secs(2), release(&here, "passed", &tenure));
+    assert!(released.await.unwrap());
     acquired(
         timeout(Duration::from_secs(2), heir)
             .await
@@ -82,6 +83,21 @@ async fn a_waiter_whose_lease_is_dead_leaves_the_queue_by_itself() {
     .await;
 }
 
+/// A newcomer whose view is a moment behind must not overtake one that waits already.
+#[tokio::test]
+async fn a_newcomer_does_not_take_a_free_lock_that_somebody_waits_for() {
+    let etcd = shared().await;
+    let store = replica(etcd.endpoint()).await;
+    let mut client = plain(etcd).await;
+    let idle = IdleReplica::start(&mut client).await;
+    for round in 0..20 {
+        let name = format!("barge {round}");
+        idle.wait_for(&mut client, &name).await;
+        let outcome = store.acquire(request(&name, "newcomer")).await.unwrap();
+        assert!(matches!(outcome, Acquisition::Held(_)), "{outcome:?}");
+    }
+}
+
 /// FINDINGS: an entry that no handler serves stays for as long as its replica lives.
 #[tokio::test]
 async fn an_entry_of_this_replica_that_no_request_stands_behind_is_swept() {
@@ -119,8 +135,18 @@ async fn a_replica_that_lost_its_liveness_queues_its_waiters_again_and_takes_loc
     let waiter = waits(&here, "lost", "lost's waiter", LONG).await;
     let entry = entries_of(&mut client, "lost's waiter").await.remove(0);
     client.lease_revoke(entry.lease).await.unwrap();
-    // The replica does not know of it yet, and its proposal is refused.
-    holds(&here, "lost-and-free", "holder").await;
+    // The replica does not know of it yet; what it proposes under the life that is over is refused.
+    let free = holds(&here, "lost-and-free", "holder").await;
+    let alive = format!(
+        "/shared-lock-replica/{}",
+        entry.record["replica"].as_str().unwrap()
+    );
+    let alive = client.get(alive, None).await.unwrap();
+    let since = alive.kvs()[0].create_revision();
+    assert!(
+        free.fencing_token.0.get() > since.try_into().unwrap(),
+        "granted under its new life"
+    );
     eventually(
         "the waiter is in the queue again",
         Duration::from_secs(4),
