@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use etcd_client::PutOptions;
+use etcd_client::{Compare, CompareOp, PutOptions, Txn, TxnOp};
 use shared_lock_svc::lease::{AcquireRequest, Acquisition};
 use tokio::{
     task::JoinSet,
@@ -169,6 +169,68 @@ async fn nobody_is_handed_a_lock_that_has_just_left_the_queue() {
         assert!(release(&store, &name, &tenure).await);
         let view = store.inspect(&key(&name)).await.unwrap();
         assert!(view.holders.is_empty(), "round {round}: {view:?}");
+    }
+}
+
+/// The replica that releases has not seen yet that somebody waits.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_waiter_that_has_just_come_is_handed_the_lock_without_a_gap() {
+    let etcd = shared().await;
+    let store = replica(etcd.endpoint()).await;
+    let mut client = plain(etcd).await;
+    let idle = IdleReplica::start(&mut client).await;
+    for round in 0..40 {
+        let name = format!("just-come {round}");
+        let holder_key = format!("/shared-lock/{name}");
+        let tenure = holds(&store, &name, "first").await;
+        idle.wait_for(&mut client, &name).await;
+        assert!(release(&store, &name, &tenure).await);
+        let stands = client.get(holder_key, None).await.unwrap();
+        let stands = stands
+            .kvs()
+            .first()
+            .expect("the lock was free, and a peer could have it");
+        assert_eq!(stands.value(), b"idle", "round {round}");
+        assert!(
+            stands.create_revision() < stands.mod_revision(),
+            "round {round}: written over"
+        );
+    }
+}
+
+/// A lock expires, and a peer takes it before the head of the queue is promoted.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_that_is_faster_than_the_queue_keeps_what_it_took() {
+    let etcd = shared().await;
+    let store = replica(etcd.endpoint()).await;
+    let mut client = plain(etcd).await;
+    let lease = client.lease_grant(60, None).await.unwrap().id();
+    let (mut waiters, mut taken) = (Vec::new(), Vec::new());
+    for round in 0..60 {
+        let name = format!("faster {round}");
+        let holder_key = format!("/shared-lock/{name}");
+        let tenure = holds(&store, &name, "first").await;
+        waiters.push(waits(&store, &name, "waiter", LONG).await);
+        client.lease_revoke(tenure.lease_id.0).await.unwrap();
+        let free = Compare::create_revision(holder_key.as_str(), CompareOp::Equal, 0);
+        let put = TxnOp::put(
+            holder_key.as_str(),
+            "peer",
+            Some(PutOptions::new().with_lease(lease)),
+        );
+        if client
+            .txn(Txn::new().when([free]).and_then([put]))
+            .await
+            .unwrap()
+            .succeeded()
+        {
+            taken.push(holder_key);
+        }
+    }
+    assert!(!taken.is_empty(), "the peer is never faster");
+    for holder_key in taken {
+        let stands = client.get(holder_key.as_str(), None).await.unwrap();
+        assert_eq!(stands.kvs()[0].value(), b"peer", "{holder_key}");
     }
 }
 

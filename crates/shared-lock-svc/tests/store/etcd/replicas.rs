@@ -125,7 +125,8 @@ async fn any_replica_promotes_a_head_whose_own_does_not() {
 #[tokio::test]
 async fn a_request_lives_at_one_replica_and_is_known_at_the_other() {
     let [here, there] = two_replicas().await;
-    let tenure = holds(&here, "known", "first").await;
+    let first = request("known", "first");
+    let tenure = acquired(here.acquire(first.clone()).await);
     let asked = AcquireRequest {
         wait: LONG,
         ..request("known", "second")
@@ -150,10 +151,10 @@ async fn a_request_lives_at_one_replica_and_is_known_at_the_other() {
     );
     assert!(release(&there, "known", &tenure).await);
     for store in [&here, &there] {
-        assert_eq!(
-            store.acquire(asked.clone()).await.unwrap(),
-            Acquisition::RequestEnded
-        );
+        for ended in [&first, &asked] {
+            let outcome = store.acquire(ended.clone()).await.unwrap();
+            assert_eq!(outcome, Acquisition::RequestEnded);
+        }
     }
 }
 

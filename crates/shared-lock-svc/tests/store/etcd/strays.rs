@@ -38,6 +38,24 @@ async fn a_waiter_whose_lease_is_dead_is_passed_over() {
 }
 
 #[tokio::test]
+async fn a_waiter_whose_lease_is_dead_is_passed_over_when_the_lock_expires() {
+    let etcd = shared().await;
+    let store = replica(etcd.endpoint()).await;
+    let mut client = plain(etcd).await;
+    let tenure = holds(&store, "expires", "first").await;
+    let _dead = waits(&store, "expires", "expires's dead", LONG).await;
+    let heir = waits(&store, "expires", "heir", LONG).await;
+    kill_lease_of(&mut client, "expires's dead").await;
+    client.lease_revoke(tenure.lease_id.0).await.unwrap();
+    acquired(
+        timeout(Duration::from_secs(2), heir)
+            .await
+            .unwrap()
+            .unwrap(),
+    );
+}
+
+#[tokio::test]
 async fn a_dead_waiter_alone_does_not_keep_a_lock_from_ending_or_from_the_next() {
     let etcd = shared().await;
     let store = replica(etcd.endpoint()).await;
