@@ -8,10 +8,11 @@ default:
 
 # Run the three services here until Ctrl-C; `just up real` puts them on a real etcd and OpenBao
 [group('run')]
+[no-exit-message]
 up mode="embedded":
     {{ if mode == "real" { "crates/testbed/servers/install.sh" } else { "" } }}
     cargo build --locked --bin up {{ services }}
-    @cargo run --locked --quiet --bin up -- {{ mode }}
+    @exec cargo run --locked --quiet --bin up -- {{ mode }}
 
 # End what `just up` runs
 [group('run')]

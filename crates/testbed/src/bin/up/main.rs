@@ -64,7 +64,7 @@ async fn run(options: Options) -> Result<()> {
     let console = Console::new();
     let mut stop = pin!(stop_signal()?);
     let started = async {
-        let stack = Stack::start(&layout, console).await?;
+        let stack = Stack::start(&layout, console.clone()).await?;
         anyhow::Ok((proof::make_a_hostname(&layout).await?, stack))
     };
     let (proof, stack) = tokio::select! {

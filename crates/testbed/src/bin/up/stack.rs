@@ -11,25 +11,29 @@ use crate::{Mode, console::Console, layout::Layout, stores::Stores};
 /// What one part may take to end before it is killed.
 const ENDED: Duration = Duration::from_secs(15);
 
+type Part = (&'static str, Arc<Process>);
+
 /// Everything that was started. Dropping it kills what still runs.
 pub(crate) struct Stack {
-    parts: Vec<(&'static str, Arc<Process>)>,
-    services: Vec<RunningService>,
+    console: Console,
     stores: Stores,
+    services: Vec<(&'static str, RunningService)>,
 }
 
 impl Stack {
     /// Starts the stores and then the services, each when what it stands on is ready.
     pub(crate) async fn start(layout: &Layout, console: Console) -> Result<Self> {
-        let mut stack = match layout.mode() {
-            Mode::Real => Self::on(Stores::start_servers(layout).await?),
-            Mode::Embedded | Mode::Down => Self::on(Stores::Embedded),
+        let stores = match layout.mode() {
+            Mode::Real => Stores::start_servers(layout).await?,
+            Mode::Embedded | Mode::Down => Stores::Embedded,
         };
-        if let Stores::Real { etcd, openbao, .. } = &stack.stores {
-            let servers = [("etcd", etcd.process()), ("openbao", openbao.process())];
-            servers
-                .into_iter()
-                .for_each(|(name, process)| stack.add(name, process, console));
+        let mut stack = Self {
+            console,
+            stores,
+            services: Vec::new(),
+        };
+        for (number, (name, process)) in stack.stores.processes().iter().enumerate() {
+            stack.console.follow_store(name, number, process.log());
         }
         // They were built with this program, and lie beside it.
         let binaries = env::current_exe()?;
@@ -39,8 +43,10 @@ impl Stack {
                 .into_iter()
                 .fold(service, |service, (name, value)| service.env(name, value));
             let service = service.start().await?;
-            stack.add(name, service.process(), console);
-            stack.services.push(service);
+            stack
+                .console
+                .follow(name, stack.parts().len(), &service.logs());
+            stack.services.push((name, service));
         }
         Ok(stack)
     }
@@ -48,12 +54,12 @@ impl Stack {
     /// Resolves when a part has ended by itself, and says which and how.
     pub(crate) async fn first_end(&self) -> Result<String> {
         let mut ends = JoinSet::new();
-        for (name, process) in self.parts.clone() {
+        for (name, process) in self.parts() {
             ends.spawn(async move {
-                process
-                    .ended()
-                    .await
-                    .map(|status| format!("{name} ended by itself: {status}"))
+                anyhow::Ok(format!(
+                    "{name} ended by itself: {}",
+                    process.ended().await?
+                ))
             });
         }
         ends.join_next().await.context("nothing runs")??
@@ -61,24 +67,28 @@ impl Stack {
 
     /// Ends the parts, the last one first: whoever is asked to end can still reach what it stands on.
     pub(crate) async fn stop(&self) -> Result<()> {
-        for (_, process) in self.parts.iter().rev() {
-            if process.exit_status().is_none() && process.terminate(ENDED).await.is_err() {
-                process.kill()?;
-            }
-        }
-        Ok(())
+        end(self.services()).await?;
+        self.console.quieten_stores();
+        end(self.stores.processes()).await
     }
 
-    fn on(stores: Stores) -> Self {
-        Self {
-            parts: Vec::new(),
-            services: Vec::new(),
-            stores,
-        }
+    fn parts(&self) -> Vec<Part> {
+        [self.stores.processes(), self.services()].concat()
     }
 
-    fn add(&mut self, name: &'static str, process: Arc<Process>, console: Console) {
-        console.follow(name, self.parts.len(), process.log());
-        self.parts.push((name, process));
+    fn services(&self) -> Vec<Part> {
+        self.services
+            .iter()
+            .map(|(name, service)| (*name, service.process()))
+            .collect()
     }
+}
+
+async fn end(parts: Vec<Part>) -> Result<()> {
+    for (_, process) in parts.iter().rev() {
+        if process.exit_status().is_none() && process.terminate(ENDED).await.is_err() {
+            process.kill()?;
+        }
+    }
+    Ok(())
 }

@@ -1,9 +1,9 @@
 //! What the services stand on.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use anyhow::{Context, Result};
-use testbed::{Etcd, OpenBao};
+use testbed::{Etcd, OpenBao, Process};
 
 use crate::layout::{Layout, Listener};
 
@@ -44,6 +44,16 @@ impl Stores {
             openbao,
             vault_token,
         })
+    }
+
+    /// What was started here.
+    pub(crate) fn processes(&self) -> Vec<(&'static str, Arc<Process>)> {
+        match self {
+            Self::Embedded => Vec::new(),
+            Self::Real { etcd, openbao, .. } => {
+                vec![("etcd", etcd.process()), ("openbao", openbao.process())]
+            }
+        }
     }
 
     /// The services in the order in which they start, each with its settings.
