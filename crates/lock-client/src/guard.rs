@@ -123,9 +123,9 @@ impl LockGuard {
     /// answers before the lease is over by itself.
     pub async fn release(mut self) -> Result<(), Error> {
         self.renewal.abort();
-        // The drop releases in the background what is not released here.
+        // If this future is dropped here, the guard's drop goes on with it.
         let outcome = self.tenure.release().await;
-        self.released = outcome.is_ok();
+        self.released = true;
         outcome
             .map_err(Failure::into_error)?
             .then_some(())

@@ -267,6 +267,14 @@ async fn a_dead_server_is_passed_over_and_no_longer_asked_first() {
         "{:?}",
         started.elapsed()
     );
+    // What was never sent needs no end.
+    let released = server.requests("release");
+    assert!(
+        released
+            .iter()
+            .all(|request| request.body["request_id"].is_null()),
+        "{released:?}"
+    );
 }
 
 #[tokio::test]

@@ -161,7 +161,7 @@ async fn losing_is_told_to_everyone_who_waits_for_it() {
     let ttl = Duration::from_secs(3);
     let server = Scripted::start(move |request, _| match request.action.as_str() {
         "acquire" => Reply::granted(request, 7, ttl),
-        _ => Reply::released(true),
+        _ => Reply::Silence,
     })
     .await;
     let guard = server.client().acquire("k", for_ttl(ttl)).await.unwrap();
