@@ -55,7 +55,10 @@ impl Client {
 
     /// Whether nothing of the request may be left behind.
     pub(crate) fn is_through(&self) -> bool {
-        matches!(self.stage, Stage::Released | Stage::NotAcquired | Stage::Lost | Stage::Dead)
+        matches!(
+            self.stage,
+            Stage::Released | Stage::NotAcquired | Stage::Lost | Stage::Dead
+        )
     }
 }
 
@@ -84,20 +87,35 @@ fn send(steps: &mut Steps<'_>, request: usize) {
     let comes_later = |&earlier: &usize| {
         let other = scenario.requests[earlier];
         let same_client = other.client == wish.client && other.lock == wish.lock;
-        let under_way = !from.clients[earlier].is_through() || from.clients[earlier].stage == Stage::Dead;
-        same_client && if scenario.concurrent { from.clients[earlier].stage == Stage::Idle } else { under_way }
+        let under_way =
+            !from.clients[earlier].is_through() || from.clients[earlier].stage == Stage::Dead;
+        same_client
+            && if scenario.concurrent {
+                from.clients[earlier].stage == Stage::Idle
+            } else {
+                under_way
+            }
     };
     // Two clients that want the same are interchangeable until they ask, so they ask in order; and
     // so are the replicas, until one is asked.
     let takes_turns = |&earlier: &usize| {
         let other = scenario.requests[earlier];
         let alike = other.lock == wish.lock && other.mode == wish.mode;
-        alike && scenario.client_of(earlier) != wish.client && from.clients[earlier].stage == Stage::Idle && is_lone(steps, earlier) && is_lone(steps, request)
+        alike
+            && scenario.client_of(earlier) != wish.client
+            && from.clients[earlier].stage == Stage::Idle
+            && is_lone(steps, earlier)
+            && is_lone(steps, request)
     };
     if (0..request).any(|earlier| comes_later(&earlier) || takes_turns(&earlier)) {
         return;
     }
-    let untouched = from.clients.iter().all(|client| client.stage == Stage::Idle) && from.crashed == [false; REPLICAS] && from.leases.count_ones() == u32::from(lease::COUNT);
+    let untouched = from
+        .clients
+        .iter()
+        .all(|client| client.stage == Stage::Idle)
+        && from.crashed == [false; REPLICAS]
+        && from.leases.count_ones() == u32::from(lease::COUNT);
     let replicas = if untouched { 1 } else { REPLICAS };
     for replica in (0..replicas).filter(|&replica| !from.crashed[replica]) {
         let mut state = *from;
@@ -110,7 +128,13 @@ fn send(steps: &mut Steps<'_>, request: usize) {
 /// Whether the request is the only one of its client.
 fn is_lone(steps: &Steps<'_>, request: usize) -> bool {
     let client = steps.scenario.client_of(request);
-    steps.scenario.requests.iter().filter(|other| other.client == client).count() == 1
+    steps
+        .scenario
+        .requests
+        .iter()
+        .filter(|other| other.client == client)
+        .count()
+        == 1
 }
 
 /// The request reaches `replica`, where it joins a handler that still serves it.
@@ -198,6 +222,13 @@ fn release(steps: &mut Steps<'_>, request: usize, client: &Client, cause: Cause)
         } else {
             state.clients[request].stage = Stage::Releases;
         }
-        steps.may(Event::Releases { request, replica, again: cause == Cause::Duplicate }, state);
+        steps.may(
+            Event::Releases {
+                request,
+                replica,
+                again: cause == Cause::Duplicate,
+            },
+            state,
+        );
     }
 }

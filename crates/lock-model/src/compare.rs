@@ -22,19 +22,33 @@ pub(crate) enum Verdict {
 
 /// Evaluates `proposal` on `state`.
 pub(crate) fn verdict(scenario: &Scenario, state: &State, proposal: &Proposal) -> Verdict {
-    let check = Check { scenario, state, keys: state.keys(), proposal };
+    let check = Check {
+        scenario,
+        state,
+        keys: state.keys(),
+        proposal,
+    };
     let (passes, lease_lives) = match proposal.kind {
         Kind::Nothing => (false, true),
         Kind::Acquire => (check.acquire(), state.lives(proposal.lease)),
-        Kind::Enqueue => (check.enqueue(), state.lives(proposal.lease) && state.present(proposal.replica())),
+        Kind::Enqueue => (
+            check.enqueue(),
+            state.lives(proposal.lease) && state.present(proposal.replica()),
+        ),
         Kind::Promote => (check.grant(None), check.leases_of_run_live()),
-        Kind::HandOver => (check.tenure_is_as_told() && check.grant(Some(proposal.tenure())), check.leases_of_run_live()),
+        Kind::HandOver => (
+            check.tenure_is_as_told() && check.grant(Some(proposal.tenure())),
+            check.leases_of_run_live(),
+        ),
         Kind::Release => (check.tenure_is_as_told() && check.nobody_waits(), true),
         Kind::Leave => (check.tenure_is_as_told(), true),
         Kind::Cancel => (check.entry_is(proposal.request(), proposal.token), true),
         Kind::ReadBack => (check.neither_holds_nor_waits(), true),
         Kind::ForceRelease => (check.nothing_was_added(), true),
-        Kind::PlainAcquire => (!check.keys.holders[proposal.lock()].present(), state.lives(proposal.lease)),
+        Kind::PlainAcquire => (
+            !check.keys.holders[proposal.lock()].present(),
+            state.lives(proposal.lease),
+        ),
     };
     match (passes, lease_lives) {
         (false, _) => Verdict::Fails,
@@ -46,7 +60,11 @@ pub(crate) fn verdict(scenario: &Scenario, state: &State, proposal: &Proposal) -
 /// The token of the holder of `lock`; zero when there is none.
 pub(crate) fn holder_token(scenario: &Scenario, keys: &Keys, lock: usize) -> u8 {
     let holder = &keys.holders[lock];
-    if scenario.makes(Mistake::TokenIsCreateRevision) { holder.created } else { holder.token }
+    if scenario.makes(Mistake::TokenIsCreateRevision) {
+        holder.created
+    } else {
+        holder.token
+    }
 }
 
 struct Check<'a> {
@@ -58,8 +76,14 @@ struct Check<'a> {
 
 impl Check<'_> {
     fn acquire(&self) -> bool {
-        let Self { scenario, keys, proposal, .. } = self;
-        let over_itself = keys.tenures[proposal.request()].present() && !scenario.makes(Mistake::AcquireOverTheOwnTenure);
+        let Self {
+            scenario,
+            keys,
+            proposal,
+            ..
+        } = self;
+        let over_itself = keys.tenures[proposal.request()].present()
+            && !scenario.makes(Mistake::AcquireOverTheOwnTenure);
         self.room_for(scenario.mode_of(proposal.request()), None)
             && (self.nobody_waits() || scenario.makes(Mistake::BargingPastTheQueue))
             && !over_itself
@@ -67,7 +91,12 @@ impl Check<'_> {
     }
 
     fn enqueue(&self) -> bool {
-        let Self { scenario: _, keys, proposal, .. } = self;
+        let Self {
+            scenario: _,
+            keys,
+            proposal,
+            ..
+        } = self;
         let request = proposal.request();
         !keys.waiters[request].present() && self.does_not_hold(request) && self.may_begin()
     }
@@ -75,7 +104,12 @@ impl Check<'_> {
     /// A reader or a permit has a key of its own; of a holder it is known that it is another
     /// request's as long as it is the one that was read.
     fn does_not_hold(&self, request: usize) -> bool {
-        let Self { scenario, keys, proposal, .. } = self;
+        let Self {
+            scenario,
+            keys,
+            proposal,
+            ..
+        } = self;
         if scenario.mode_of(request) == Mode::Exclusive {
             let as_read = keys.holders[proposal.lock()].token == proposal.token;
             as_read || scenario.makes(Mistake::EnqueueIgnoresTheHolder)
@@ -86,26 +120,52 @@ impl Check<'_> {
 
     /// Neither has the request ended, nor its replica, nor its session.
     fn may_begin(&self) -> bool {
-        let Self { scenario, state, keys, proposal } = self;
+        let Self {
+            scenario,
+            state,
+            keys,
+            proposal,
+        } = self;
         let ended = state.has_ended(proposal.request()) && !scenario.makes(Mistake::NoTombstone);
-        let present = state.present(proposal.replica()) || scenario.makes(Mistake::NoLivenessCompare);
+        let present =
+            state.present(proposal.replica()) || scenario.makes(Mistake::NoLivenessCompare);
         !ended && present && (!scenario.sessions || keys.guarded(proposal.lease))
     }
 
     /// The whole run waits as it did, its head is the head, and there is room for it.
     fn grant(&self, leaving: Option<usize>) -> bool {
-        let Self { scenario, keys, proposal, .. } = self;
-        let Some(head) = proposal.head() else { return false };
-        let guarded = |waiter: usize| keys.guarded(keys.waiters[waiter].lease) || scenario.makes(Mistake::GrantWithoutGuard);
-        proposal.granted().all(|waiter| self.entry_is(waiter, proposal.run[waiter]) && guarded(waiter))
+        let Self {
+            scenario,
+            keys,
+            proposal,
+            ..
+        } = self;
+        let Some(head) = proposal.head() else {
+            return false;
+        };
+        let guarded = |waiter: usize| {
+            keys.guarded(keys.waiters[waiter].lease) || scenario.makes(Mistake::GrantWithoutGuard)
+        };
+        proposal
+            .granted()
+            .all(|waiter| self.entry_is(waiter, proposal.run[waiter]) && guarded(waiter))
             && self.is_head(head)
             && self.room_for(scenario.mode_of(head), leaving)
     }
 
     /// No entry of the queue is older than that of `head`.
     fn is_head(&self, head: usize) -> bool {
-        let Self { scenario, keys, proposal, .. } = self;
-        let older = |&other: &usize| other != head && keys.waiters[other].present() && keys.waiters[other].place < proposal.run[head];
+        let Self {
+            scenario,
+            keys,
+            proposal,
+            ..
+        } = self;
+        let older = |&other: &usize| {
+            other != head
+                && keys.waiters[other].present()
+                && keys.waiters[other].place < proposal.run[head]
+        };
         let unordered = scenario.makes(Mistake::GrantWithoutOrder)
             || (scenario.makes(Mistake::PromotionWithoutOrder) && proposal.kind == Kind::Promote);
         unordered || scenario.requests_for(proposal.lock()).filter(older).count() == 0
@@ -113,41 +173,70 @@ impl Check<'_> {
 
     /// What stays once `leaving` is gone is compatible with `mode`.
     fn room_for(&self, mode: Mode, leaving: Option<usize>) -> bool {
-        let Self { scenario, keys, proposal, .. } = self;
+        let Self {
+            scenario,
+            keys,
+            proposal,
+            ..
+        } = self;
         let lock = proposal.lock();
         if proposal.kind != Kind::Acquire && scenario.makes(Mistake::GrantWithoutRoom) {
             return true;
         }
         let holder = &keys.holders[lock];
         let holder_leaves = holder.present() && leaving == Some(usize::from(holder.request));
-        let closed = !holder_leaves && (holder.present() || keys.delays[lock]);
-        let no_readers = keys.readers(scenario, lock).all(|reader| leaving == Some(reader));
-        let no_permits = keys.permits(scenario, lock).all(|(permit, ..)| leaving == Some(permit));
+        let closed = !holder_leaves
+            && (holder.present() || keys.delays[lock] && !scenario.makes(Mistake::DelayIgnored));
+        let no_readers = keys
+            .readers(scenario, lock)
+            .all(|reader| leaving == Some(reader));
+        let no_permits = keys
+            .permits(scenario, lock)
+            .all(|(permit, ..)| leaving == Some(permit));
         !closed
             && match mode {
-                Mode::Exclusive => no_permits && (no_readers || scenario.makes(Mistake::WriterIgnoresReaders)),
+                Mode::Exclusive => {
+                    no_permits && (no_readers || scenario.makes(Mistake::WriterIgnoresReaders))
+                }
                 Mode::Shared => no_permits,
                 Mode::Permit { .. } => {
-                    no_readers && (scenario.makes(Mistake::NoCapacityCompare) || grant::newest_permit(scenario, keys, lock) <= proposal.counted)
+                    no_readers
+                        && (scenario.makes(Mistake::NoCapacityCompare)
+                            || grant::newest_permit(scenario, keys, lock) <= proposal.counted)
                 }
             }
     }
 
     /// The tenure that is to end is there, and is the one that its holder was told of.
     fn tenure_is_as_told(&self) -> bool {
-        let Self { scenario, keys, proposal, .. } = self;
+        let Self {
+            scenario,
+            keys,
+            proposal,
+            ..
+        } = self;
         let tenure = proposal.tenure();
         let (token, lease) = if scenario.mode_of(tenure) == Mode::Exclusive {
-            (holder_token(scenario, keys, proposal.lock()), keys.holders[proposal.lock()].lease)
+            (
+                holder_token(scenario, keys, proposal.lock()),
+                keys.holders[proposal.lock()].lease,
+            )
         } else {
             (keys.tenures[tenure].token, keys.tenures[tenure].lease)
         };
         let by_lease = scenario.makes(Mistake::ReleaseByLeaseAlone);
-        token != 0 && if by_lease { lease == proposal.lease } else { token == proposal.token }
+        token != 0
+            && if by_lease {
+                lease == proposal.lease
+            } else {
+                token == proposal.token
+            }
     }
 
     fn nobody_waits(&self) -> bool {
-        self.keys.queue(self.scenario, self.proposal.lock()).is_empty()
+        self.keys
+            .queue(self.scenario, self.proposal.lock())
+            .is_empty()
     }
 
     fn entry_is(&self, request: usize, place: u8) -> bool {
@@ -162,12 +251,21 @@ impl Check<'_> {
 
     /// No tenure of the lock is newer than those that were read.
     fn nothing_was_added(&self) -> bool {
-        let Self { scenario, keys, proposal, .. } = self;
+        let Self {
+            scenario,
+            keys,
+            proposal,
+            ..
+        } = self;
         keys.holders[proposal.lock()].token <= proposal.counted
-            && keys.tenures_of(scenario, proposal.lock()).all(|tenure| keys.tenures[tenure].token <= proposal.counted)
+            && keys
+                .tenures_of(scenario, proposal.lock())
+                .all(|tenure| keys.tenures[tenure].token <= proposal.counted)
     }
 
     fn leases_of_run_live(&self) -> bool {
-        self.proposal.granted().all(|waiter| self.state.lives(self.keys.waiters[waiter].lease))
+        self.proposal
+            .granted()
+            .all(|waiter| self.state.lives(self.keys.waiters[waiter].lease))
     }
 }

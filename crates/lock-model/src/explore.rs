@@ -70,7 +70,12 @@ impl Search<'_> {
             for successor in successors.drain(..) {
                 self.transitions += 1;
                 if let Some(violation) = successor.violations.into_iter().next() {
-                    return Some(Broken { before: number, violation, event: successor.event, after: successor.state });
+                    return Some(Broken {
+                        before: number,
+                        violation,
+                        event: successor.event,
+                        after: successor.state,
+                    });
                 }
                 let reached = self.number(successor.state, number);
                 if successor.fair {
@@ -106,17 +111,35 @@ impl Search<'_> {
         self.frontier = VecDeque::new();
         if let Some(broken) = broken {
             let (mut trace, before) = self.trace_to(broken.before);
-            trace.push(words::step(self.scenario, &before, &broken.event, &broken.after));
-            report.findings.push(Finding { property: broken.violation.property, what: words::violation(&broken.violation), trace });
+            trace.push(words::step(
+                self.scenario,
+                &before,
+                &broken.event,
+                &broken.after,
+            ));
+            report.findings.push(Finding {
+                property: broken.violation.property,
+                what: words::violation(&broken.violation),
+                trace,
+            });
             return report;
         }
         let ways = FairWays::new(std::mem::take(&mut self.fair), self.parents.len());
         for (bit, &property) in EVENTUAL.iter().enumerate() {
             let settled = |state: usize| state >= explored || self.open[state] >> bit & 1 == 0;
-            let Some(stuck) = ways.first_without_way_to(settled) else { continue };
+            let Some(stuck) = ways.first_without_way_to(settled) else {
+                continue;
+            };
             let (mut trace, state) = self.trace_to(stuck as u32);
-            trace.push(format!("and from here no fair step leads out: {}", words::picture(self.scenario, &state)));
-            report.findings.push(Finding { property, what: words::unsettled(property).to_owned(), trace });
+            trace.push(format!(
+                "and from here no fair step leads out: {}",
+                words::picture(self.scenario, &state)
+            ));
+            report.findings.push(Finding {
+                property,
+                what: words::unsettled(property).to_owned(),
+                trace,
+            });
         }
         report
     }
@@ -134,9 +157,16 @@ impl Search<'_> {
         let mut successors: Vec<Successor> = Vec::new();
         for wanted in way.into_iter().rev().skip(1) {
             steps::successors(self.scenario, &state, &mut successors);
-            let taken = successors.iter().find(|successor| self.seen.get(&hash::fingerprint(&successor.state)) == Some(&wanted));
+            let taken = successors.iter().find(|successor| {
+                self.seen.get(&hash::fingerprint(&successor.state)) == Some(&wanted)
+            });
             let Some(taken) = taken else { break };
-            trace.push(words::step(self.scenario, &state, &taken.event, &taken.state));
+            trace.push(words::step(
+                self.scenario,
+                &state,
+                &taken.event,
+                &taken.state,
+            ));
             state = taken.state;
         }
         (trace, state)
@@ -172,9 +202,12 @@ impl FairWays {
     fn first_without_way_to(&self, settled: impl Fn(usize) -> bool) -> Option<usize> {
         let states = self.starts.len() - 1;
         let mut good: Vec<bool> = (0..states).map(settled).collect();
-        let mut pending: Vec<u32> = (0..states as u32).filter(|&state| good[state as usize]).collect();
+        let mut pending: Vec<u32> = (0..states as u32)
+            .filter(|&state| good[state as usize])
+            .collect();
         while let Some(state) = pending.pop() {
-            let from = self.starts[state as usize] as usize..self.starts[state as usize + 1] as usize;
+            let from =
+                self.starts[state as usize] as usize..self.starts[state as usize + 1] as usize;
             for &source in &self.sources[from] {
                 if !good[source as usize] {
                     good[source as usize] = true;

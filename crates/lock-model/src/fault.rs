@@ -20,7 +20,9 @@ pub(crate) fn steps(steps: &mut Steps<'_>) {
     }
     end_delays(steps);
     if steps.from.left.crashes > 0 {
-        (0..REPLICAS).filter(|&replica| !steps.from.crashed[replica]).for_each(|replica| crash(steps, replica));
+        (0..REPLICAS)
+            .filter(|&replica| !steps.from.crashed[replica])
+            .for_each(|replica| crash(steps, replica));
     }
     plain_client(steps);
     forget(steps);
@@ -64,11 +66,16 @@ fn matters(steps: &Steps<'_>, lease: u8) -> bool {
     let keys = steps.from.keys();
     match lease::purpose(lease) {
         Use::Pooled { request, .. } => {
-            let held = keys.holders.iter().any(|holder| holder.present() && holder.lease == lease);
+            let held = keys
+                .holders
+                .iter()
+                .any(|holder| holder.present() && holder.lease == lease);
             let tenure = keys.tenures[request].present() && keys.tenures[request].lease == lease;
             !steps.scenario.sessions && (held || tenure || keys.guarded(lease))
         }
-        Use::Session { client } => steps.scenario.sessions && steps.scenario.requests.iter().any(|r| r.client == client),
+        Use::Session { client } => {
+            steps.scenario.sessions && steps.scenario.requests.iter().any(|r| r.client == client)
+        }
         Use::Liveness { .. } => true,
         Use::PlainClient => matches!(steps.from.plain, Plain::Proposed | Plain::Holds),
     }
@@ -79,12 +86,13 @@ fn is_kept(steps: &Steps<'_>, lease: u8) -> bool {
     match lease::purpose(lease) {
         Use::Pooled { request, .. } => {
             let client = &from.clients[request];
-            let by_client = matches!(client.stage, Stage::Holds | Stage::Releases) && client.lease == lease;
+            let by_client =
+                matches!(client.stage, Stage::Holds | Stage::Releases) && client.lease == lease;
             by_client || handler::keeps(from, request, lease)
         }
-        Use::Session { client } => {
-            (0..scenario.requests.len()).filter(|&r| scenario.client_of(r) == client).all(|r| from.clients[r].stage != Stage::Dead)
-        }
+        Use::Session { client } => (0..scenario.requests.len())
+            .filter(|&r| scenario.client_of(r) == client)
+            .all(|r| from.clients[r].stage != Stage::Dead),
         Use::Liveness { replica } => !from.crashed[replica],
         Use::PlainClient => from.plain == Plain::Holds,
     }
@@ -121,7 +129,9 @@ fn crash(steps: &mut Steps<'_>, replica: usize) {
         }
     }
     for proposal in &mut state.flight {
-        if proposal.kind != Kind::Nothing && proposal.source != Source::Nobody && proposal.replica() == replica
+        if proposal.kind != Kind::Nothing
+            && proposal.source != Source::Nobody
+            && proposal.replica() == replica
             || proposal.kind == Kind::Promote && proposal.replica() == replica
         {
             proposal.abandoned = true;
@@ -167,10 +177,15 @@ fn forget(steps: &mut Steps<'_>) {
         let begins = |proposal: &Proposal| {
             matches!(proposal.kind, Kind::Acquire | Kind::Enqueue) && proposal.request() == request
         };
-        let may_be_late = (0..REPLICAS).filter(|&replica| from.present(replica)).any(|replica| {
-            from.handlers[request][replica].stage != handler::Stage::Idle
-                || from.flight.iter().any(|proposal| begins(proposal) && proposal.replica() == replica)
-        });
+        let may_be_late = (0..REPLICAS)
+            .filter(|&replica| from.present(replica))
+            .any(|replica| {
+                from.handlers[request][replica].stage != handler::Stage::Idle
+                    || from
+                        .flight
+                        .iter()
+                        .any(|proposal| begins(proposal) && proposal.replica() == replica)
+            });
         if !may_be_late {
             let mut state = *from;
             state.left.forgets -= 1;
@@ -184,14 +199,23 @@ fn forget(steps: &mut Steps<'_>) {
 fn force(steps: &mut Steps<'_>, lock: usize) {
     let keys = steps.from.keys();
     let holder = &keys.holders[lock];
-    let newest = keys.tenures_of(steps.scenario, lock).map(|tenure| keys.tenures[tenure].token).chain([holder.token]).max();
+    let newest = keys
+        .tenures_of(steps.scenario, lock)
+        .map(|tenure| keys.tenures[tenure].token)
+        .chain([holder.token])
+        .max();
     let counted = newest.unwrap_or(0);
     if counted == 0 || holder.request == PLAIN || !steps.has_room() {
         return;
     }
     let mut state = *steps.from;
     state.left.forced -= 1;
-    state.propose(Proposal { kind: Kind::ForceRelease, lock: lock as u8, counted, ..Proposal::default() });
+    state.propose(Proposal {
+        kind: Kind::ForceRelease,
+        lock: lock as u8,
+        counted,
+        ..Proposal::default()
+    });
     steps.may(Event::Forced { lock }, state);
 }
 

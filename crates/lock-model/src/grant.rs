@@ -19,12 +19,21 @@ pub(crate) struct Run {
 }
 
 /// The waiters of `lock` that may be granted once the tenure of `leaving` is over.
-pub(crate) fn next_run(scenario: &Scenario, keys: &Keys, lock: usize, leaving: Option<usize>) -> Option<Run> {
+pub(crate) fn next_run(
+    scenario: &Scenario,
+    keys: &Keys,
+    lock: usize,
+    leaving: Option<usize>,
+) -> Option<Run> {
     let mut run: Option<Run> = None;
     let mut room = Room::left_by(scenario, keys, lock, leaving);
     let counted = if scenario.makes(Mistake::CapacityCompareForgetsWhoLeaves) {
         let stays = |&(permit, ..): &(usize, u8, u8)| leaving != Some(permit);
-        keys.permits(scenario, lock).filter(stays).map(|(permit, ..)| keys.tenures[permit].token).max().unwrap_or(0)
+        keys.permits(scenario, lock)
+            .filter(stays)
+            .map(|(permit, ..)| keys.tenures[permit].token)
+            .max()
+            .unwrap_or(0)
     } else {
         newest_permit(scenario, keys, lock)
     };
@@ -34,7 +43,11 @@ pub(crate) fn next_run(scenario: &Scenario, keys: &Keys, lock: usize, leaving: O
         let entry = &keys.waiters[waiter];
         let lease = crate::lease::bit(entry.lease);
         let twice = leases & lease != 0 && !scenario.makes(Mistake::RunTakesALeaseTwice);
-        if length == scenario.run || twice || !keys.guarded(entry.lease) || !room.takes(scenario, waiter) {
+        if length == scenario.run
+            || twice
+            || !keys.guarded(entry.lease)
+            || !room.takes(scenario, waiter)
+        {
             if scenario.makes(Mistake::RunSkipsWhoDoesNotFit) {
                 continue;
             }
@@ -42,7 +55,11 @@ pub(crate) fn next_run(scenario: &Scenario, keys: &Keys, lock: usize, leaving: O
         }
         leases |= lease;
         length += 1;
-        let run = run.get_or_insert(Run { head: waiter, places: [0; REQUESTS], counted });
+        let run = run.get_or_insert(Run {
+            head: waiter,
+            places: [0; REQUESTS],
+            counted,
+        });
         run.places[waiter] = entry.place;
     }
     run
@@ -51,13 +68,17 @@ pub(crate) fn next_run(scenario: &Scenario, keys: &Keys, lock: usize, leaving: O
 /// Whether `request` may take `lock` at once: there is room, and nobody waits.
 pub(crate) fn may_acquire(scenario: &Scenario, keys: &Keys, request: usize) -> bool {
     let lock = scenario.lock_of(request);
-    let queue_is_free = keys.queue(scenario, lock).is_empty() || scenario.makes(Mistake::BargingPastTheQueue);
+    let queue_is_free =
+        keys.queue(scenario, lock).is_empty() || scenario.makes(Mistake::BargingPastTheQueue);
     queue_is_free && Room::left_by(scenario, keys, lock, None).takes(scenario, request)
 }
 
 /// The greatest token among the permits of `lock`: none has been added as long as none is greater.
 pub(crate) fn newest_permit(scenario: &Scenario, keys: &Keys, lock: usize) -> Revision {
-    keys.permits(scenario, lock).map(|(request, ..)| keys.tenures[request].token).max().unwrap_or(0)
+    keys.permits(scenario, lock)
+        .map(|(request, ..)| keys.tenures[request].token)
+        .max()
+        .unwrap_or(0)
 }
 
 /// What the tenures of a lock leave to others.
@@ -75,13 +96,20 @@ impl Room {
         let holder = &keys.holders[lock];
         let leaves = holder.present() && leaving == Some(usize::from(holder.request));
         let mut room = Self {
-            closed: !leaves && (holder.present() || keys.delays[lock]),
-            readers: keys.readers(scenario, lock).any(|reader| leaving != Some(reader)),
+            closed: !leaves
+                && (holder.present()
+                    || keys.delays[lock] && !scenario.makes(Mistake::DelayIgnored)),
+            readers: keys
+                .readers(scenario, lock)
+                .any(|reader| leaving != Some(reader)),
             permits: false,
             weight: 0,
             limit: u8::MAX,
         };
-        for (_, limit, weight) in keys.permits(scenario, lock).filter(|&(permit, ..)| leaving != Some(permit)) {
+        for (_, limit, weight) in keys
+            .permits(scenario, lock)
+            .filter(|&(permit, ..)| leaving != Some(permit))
+        {
             room.count(scenario, limit, weight);
         }
         room
@@ -100,7 +128,8 @@ impl Room {
         match scenario.mode_of(request) {
             _ if self.closed => false,
             Mode::Exclusive => {
-                let alone = !self.permits && (!self.readers || scenario.makes(Mistake::WriterIgnoresReaders));
+                let alone = !self.permits
+                    && (!self.readers || scenario.makes(Mistake::WriterIgnoresReaders));
                 self.closed = alone;
                 alone
             }

@@ -49,17 +49,6 @@ pub(crate) struct Handler {
     pub(crate) place: Revision,
 }
 
-/// Why a request is answered "not acquired".
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reason {
-    /// Its tombstone is there, or it has just been put, or nothing of it is left.
-    Ended,
-    /// The lease of the tenure, or the liveness lease of the replica, is gone.
-    LeaseGone,
-    /// The outcome stayed unknown and the lease has been revoked.
-    Revoked,
-}
-
 /// What the handlers of `request` do next.
 pub(crate) fn steps(steps: &mut Steps<'_>, request: usize) {
     for replica in (0..REPLICAS).filter(|&replica| !steps.from.crashed[replica]) {
@@ -72,20 +61,29 @@ pub(crate) fn steps(steps: &mut Steps<'_>, request: usize) {
             state.handlers[request][replica].connected = false;
             steps.fair(Event::Noticed { request, replica }, state);
         }
-        let mut serving = Serving { steps, request, replica, handler };
+        let mut serving = Serving {
+            steps,
+            request,
+            replica,
+            handler,
+        };
         match handler.stage {
             Stage::Start | Stage::Again => serving.decide(),
             Stage::Queued => serving.wait(),
             Stage::ToCancel => serving.cancel(true),
             Stage::Unknown => serving.clear_up(),
             Stage::Found => serving.finish(),
-            Stage::Idle | Stage::Acquiring | Stage::Enqueuing | Stage::ReadingBack | Stage::Cancelling => (),
+            Stage::Idle
+            | Stage::Acquiring
+            | Stage::Enqueuing
+            | Stage::ReadingBack
+            | Stage::Cancelling => (),
         }
     }
 }
 
 /// Ends the handler with "not acquired", if anybody still listens.
-pub(crate) fn answer_not(state: &mut State, request: usize, replica: usize, _reason: Reason) {
+pub(crate) fn answer_not(state: &mut State, request: usize, replica: usize) {
     if state.clients[request].listens_to(replica) {
         state.clients[request].stage = client::Stage::NotAcquired;
     }
@@ -118,10 +116,17 @@ impl Serving<'_, '_> {
             state.handlers[request][replica] = Handler::default();
             return self.steps.fair(Event::Dropped { request, replica }, state);
         }
-        if scenario.sessions && !from.keys().guarded(self.handler.lease) && !from.lives(self.handler.lease) {
-            return self.not_acquired(Reason::LeaseGone);
+        if scenario.sessions
+            && !from.keys().guarded(self.handler.lease)
+            && !from.lives(self.handler.lease)
+        {
+            return self.lease_is_gone();
         }
-        let keys = if self.handler.stage == Stage::Start { from.view(replica) } else { from.keys() };
+        let keys = if self.handler.stage == Stage::Start {
+            from.view(replica)
+        } else {
+            from.keys()
+        };
         if let Seen::Holds { .. } | Seen::Waits { .. } = keys.look(scenario, request) {
             let mut state = *from;
             outcome::read(scenario, &mut state, request, replica, Stage::Again);
@@ -133,11 +138,21 @@ impl Serving<'_, '_> {
         } else {
             (Kind::Enqueue, Stage::Enqueuing)
         };
+        let header = scenario.makes(Mistake::CountedUpToTheWatchHeader);
+        let counted_in = if header { from.keys() } else { keys };
         let exclusive = scenario.mode_of(request) == Mode::Exclusive;
         let proposal = Proposal {
             lease: self.handler.lease,
-            token: if kind == Kind::Enqueue && exclusive { keys.holders[lock].token } else { 0 },
-            counted: if kind == Kind::Acquire { grant::newest_permit(scenario, keys, lock) } else { 0 },
+            token: if kind == Kind::Enqueue && exclusive {
+                keys.holders[lock].token
+            } else {
+                0
+            },
+            counted: if kind == Kind::Acquire {
+                grant::newest_permit(scenario, counted_in, lock)
+            } else {
+                0
+            },
             ..self.proposal(kind)
         };
         self.propose(stage, proposal, true);
@@ -152,15 +167,23 @@ impl Serving<'_, '_> {
         if gone && shows_gone {
             let mut state = *from;
             outcome::read(scenario, &mut state, request, replica, Stage::Idle);
-            let dropped = from.waits_in_good_order(request, replica) && state.handlers[request][replica].stage == Stage::Idle;
+            let dropped = from.waits_in_good_order(request, replica)
+                && state.handlers[request][replica].stage == Stage::Idle;
             let violations = if dropped && !state.has_ended(request) {
-                vec![Violation::of(Property::FirstComeFirstServed, request, "loses its place though nothing was wrong with it")]
+                vec![Violation::of(
+                    Property::FirstComeFirstServed,
+                    request,
+                    "loses its place though nothing was wrong with it",
+                )]
             } else {
                 Vec::new()
             };
-            return self.steps.add(true, Event::Looked { request, replica }, state, violations);
+            return self
+                .steps
+                .add(true, Event::Looked { request, replica }, state, violations);
         }
-        let lease_gone = !from.lives(self.handler.lease) && !self.steps.scenario.makes(Mistake::DeadEntryStays);
+        let lease_gone =
+            !from.lives(self.handler.lease) && !self.steps.scenario.makes(Mistake::DeadEntryStays);
         if !self.handler.connected || lease_gone {
             self.cancel(true);
         } else if from.left.timeouts > 0 {
@@ -169,7 +192,10 @@ impl Serving<'_, '_> {
     }
 
     fn cancel(&mut self, fair: bool) {
-        let proposal = Proposal { token: self.handler.place, ..self.proposal(Kind::Cancel) };
+        let proposal = Proposal {
+            token: self.handler.place,
+            ..self.proposal(Kind::Cancel)
+        };
         if fair {
             return self.propose(Stage::Cancelling, proposal, true);
         }
@@ -178,7 +204,13 @@ impl Serving<'_, '_> {
             state.left.timeouts -= 1;
             state.handlers[self.request][self.replica].stage = Stage::Cancelling;
             state.propose(proposal);
-            self.steps.may(Event::WaitOver { request: self.request, replica: self.replica }, state);
+            self.steps.may(
+                Event::WaitOver {
+                    request: self.request,
+                    replica: self.replica,
+                },
+                state,
+            );
         }
     }
 
@@ -194,27 +226,36 @@ impl Serving<'_, '_> {
                 return self.steps.fair(Event::Looked { request, replica }, state);
             }
             let token = from.keys().holders[scenario.lock_of(request)].token;
-            let proposal = Proposal { token, ..self.proposal(Kind::ReadBack) };
+            let proposal = Proposal {
+                token,
+                ..self.proposal(Kind::ReadBack)
+            };
             return self.propose(Stage::ReadingBack, proposal, true);
         }
         let mut state = *from;
         let told = &from.clients[request];
         let hurts = told.stage == client::Stage::Holds && told.lease == self.handler.lease;
         let violations = if hurts {
-            vec![Violation::of(Property::NoForeignEnd, request, "was told, and then its lease was revoked")]
+            vec![Violation::of(
+                Property::NoForeignEnd,
+                request,
+                "was told, and then its lease was revoked",
+            )]
         } else {
             Vec::new()
         };
         state.end_lease(scenario, self.handler.lease);
-        let forgets_entry = scenario.makes(Mistake::RevokeWithoutCancel) || scenario.makes(Mistake::DeadEntryStays);
+        let forgets_entry =
+            scenario.makes(Mistake::RevokeWithoutCancel) || scenario.makes(Mistake::DeadEntryStays);
         match state.keys().look(scenario, request) {
             Seen::Waits { place, owner } if usize::from(owner) == replica && !forgets_entry => {
                 state.handlers[request][replica].stage = Stage::ToCancel;
                 state.handlers[request][replica].place = place;
             }
-            _ => answer_not(&mut state, request, replica, Reason::Revoked),
+            _ => answer_not(&mut state, request, replica),
         }
-        self.steps.add(true, Event::Revoked { request, replica }, state, violations);
+        self.steps
+            .add(true, Event::Revoked { request, replica }, state, violations);
     }
 
     /// The request holds the lock: its client is told after a keepalive, or the tenure is cleaned
@@ -225,19 +266,31 @@ impl Serving<'_, '_> {
         let mut state = *from;
         if usize::from(self.handler.owner) != replica {
             answer_known(&mut state, request, replica);
-            return self.steps.fair(Event::AnsweredKnown { request, replica }, state);
+            return self
+                .steps
+                .fair(Event::AnsweredKnown { request, replica }, state);
         }
         if !self.handler.connected {
             if from.releases[request][1].is_under_way() {
                 return;
             }
-            state.releases[request][1] = Release::of(Cause::CleanUp, replica, self.handler.token, self.handler.lease);
+            state.releases[request][1] = Release::of(
+                Cause::CleanUp,
+                replica,
+                self.handler.token,
+                self.handler.lease,
+            );
             state.handlers[request][replica] = Handler::default();
             return self.steps.fair(Event::CleansUp { request, replica }, state);
         }
         let alive = from.lives(self.handler.lease);
-        if !alive && !self.steps.scenario.makes(Mistake::NoKeepaliveBeforeTheAnswer) {
-            return self.not_acquired(Reason::LeaseGone);
+        if !alive
+            && !self
+                .steps
+                .scenario
+                .makes(Mistake::NoKeepaliveBeforeTheAnswer)
+        {
+            return self.lease_is_gone();
         }
         let heard = from.clients[request].listens_to(replica);
         let mut violations = Vec::new();
@@ -246,21 +299,46 @@ impl Serving<'_, '_> {
             state.clients[request].token = self.handler.token;
             state.clients[request].lease = self.handler.lease;
             if !from.was_granted(self.steps.scenario, request, &self.handler) {
-                violations.push(Violation::of(Property::ToldTheTruth, request, "is told \"acquired\" and does not hold the lock"));
+                violations.push(Violation::of(
+                    Property::ToldTheTruth,
+                    request,
+                    "is told \"acquired\" and does not hold the lock",
+                ));
             }
         }
         state.handlers[request][replica] = Handler::default();
-        self.steps.add(true, Event::Answered { request, replica, heard }, state, violations);
+        self.steps.add(
+            true,
+            Event::Answered {
+                request,
+                replica,
+                heard,
+            },
+            state,
+            violations,
+        );
     }
 
-    fn not_acquired(&mut self, reason: Reason) {
+    fn lease_is_gone(&mut self) {
         let mut state = *self.steps.from;
-        answer_not(&mut state, self.request, self.replica, reason);
-        self.steps.fair(Event::AnsweredNot { request: self.request, replica: self.replica, reason }, state);
+        answer_not(&mut state, self.request, self.replica);
+        self.steps.fair(
+            Event::AnsweredNot {
+                request: self.request,
+                replica: self.replica,
+            },
+            state,
+        );
     }
 
     fn proposal(&self, kind: Kind) -> Proposal {
-        Proposal::new(self.steps.scenario, kind, Source::Handler, self.request, self.replica)
+        Proposal::new(
+            self.steps.scenario,
+            kind,
+            Source::Handler,
+            self.request,
+            self.replica,
+        )
     }
 
     fn propose(&mut self, stage: Stage, proposal: Proposal, fair: bool) {
@@ -270,7 +348,8 @@ impl Serving<'_, '_> {
         let mut state = *self.steps.from;
         state.handlers[self.request][self.replica].stage = stage;
         state.propose(proposal);
-        self.steps.add(fair, Event::Proposed { proposal }, state, Vec::new());
+        self.steps
+            .add(fair, Event::Proposed { proposal }, state, Vec::new());
     }
 }
 

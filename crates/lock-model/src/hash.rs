@@ -8,7 +8,11 @@ pub(crate) type Seen = std::collections::HashMap<u128, u32, BuildHasherDefault<I
 
 /// The 128 bits of `value`.
 pub(crate) fn fingerprint(value: &impl Hash) -> u128 {
-    let mut lanes = Lanes { lanes: [0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344], word: 0, filled: 0 };
+    let mut lanes = Lanes {
+        lanes: [0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344],
+        word: 0,
+        filled: 0,
+    };
     value.hash(&mut lanes);
     lanes.close()
 }
@@ -31,7 +35,10 @@ impl Lanes {
 
     fn mix(&mut self) {
         let [first, second] = self.lanes;
-        self.lanes = [fold(first ^ self.word, 0x9e37_79b9_7f4a_7c15), fold(second ^ self.word, 0xd1b5_4a32_d192_ed03)];
+        self.lanes = [
+            fold(first ^ self.word, 0x9e37_79b9_7f4a_7c15),
+            fold(second ^ self.word, 0xd1b5_4a32_d192_ed03),
+        ];
         self.word = 0;
         self.filled = 0;
     }
@@ -81,7 +88,9 @@ impl Hasher for Identity {
     }
 
     fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|&byte| self.0 = self.0 << 8 | u64::from(byte));
+        bytes
+            .iter()
+            .for_each(|&byte| self.0 = self.0 << 8 | u64::from(byte));
     }
 
     fn write_u128(&mut self, fingerprint: u128) {

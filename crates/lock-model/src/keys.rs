@@ -80,8 +80,15 @@ pub(crate) struct Keys {
 /// What a read of one request's keys shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Seen {
-    Holds { token: Revision, lease: u8, owner: u8 },
-    Waits { place: Revision, owner: u8 },
+    Holds {
+        token: Revision,
+        lease: u8,
+        owner: u8,
+    },
+    Waits {
+        place: Revision,
+        owner: u8,
+    },
     Nothing,
 }
 
@@ -101,43 +108,75 @@ impl Keys {
     /// Who waits for `lock`, first come first.
     pub(crate) fn queue(&self, scenario: &Scenario, lock: usize) -> Queue {
         let mut queue = Queue::default();
-        for request in scenario.requests_for(lock).filter(|&r| self.waiters[r].present()) {
-            queue.insert(request, |other| self.waiters[other].place > self.waiters[request].place);
+        for request in scenario
+            .requests_for(lock)
+            .filter(|&r| self.waiters[r].present())
+        {
+            queue.insert(request, |other| {
+                self.waiters[other].place > self.waiters[request].place
+            });
         }
         queue
     }
 
     /// The readers of `lock`.
-    pub(crate) fn readers<'a>(&'a self, scenario: &'a Scenario, lock: usize) -> impl Iterator<Item = usize> + 'a {
-        self.tenures_of(scenario, lock).filter(|&request| scenario.mode_of(request) == Mode::Shared)
+    pub(crate) fn readers<'a>(
+        &'a self,
+        scenario: &'a Scenario,
+        lock: usize,
+    ) -> impl Iterator<Item = usize> + 'a {
+        self.tenures_of(scenario, lock)
+            .filter(|&request| scenario.mode_of(request) == Mode::Shared)
     }
 
     /// The permits of `lock`: request, limit and weight.
-    pub(crate) fn permits<'a>(&'a self, scenario: &'a Scenario, lock: usize) -> impl Iterator<Item = (usize, u8, u8)> + 'a {
-        self.tenures_of(scenario, lock).filter_map(|request| match scenario.mode_of(request) {
-            Mode::Permit { limit, weight } => Some((request, limit, weight)),
-            Mode::Exclusive | Mode::Shared => None,
-        })
+    pub(crate) fn permits<'a>(
+        &'a self,
+        scenario: &'a Scenario,
+        lock: usize,
+    ) -> impl Iterator<Item = (usize, u8, u8)> + 'a {
+        self.tenures_of(scenario, lock)
+            .filter_map(|request| match scenario.mode_of(request) {
+                Mode::Permit { limit, weight } => Some((request, limit, weight)),
+                Mode::Exclusive | Mode::Shared => None,
+            })
     }
 
     /// The requests that have a reader's or permit's tenure of `lock`.
-    pub(crate) fn tenures_of<'a>(&'a self, scenario: &'a Scenario, lock: usize) -> impl Iterator<Item = usize> + 'a {
-        scenario.requests_for(lock).filter(|&request| self.tenures[request].present())
+    pub(crate) fn tenures_of<'a>(
+        &'a self,
+        scenario: &'a Scenario,
+        lock: usize,
+    ) -> impl Iterator<Item = usize> + 'a {
+        scenario
+            .requests_for(lock)
+            .filter(|&request| self.tenures[request].present())
     }
 
     /// What there is of `request`.
     pub(crate) fn look(&self, scenario: &Scenario, request: usize) -> Seen {
         let holder = &self.holders[scenario.lock_of(request)];
         if holder.present() && usize::from(holder.request) == request {
-            return Seen::Holds { token: holder.token, lease: holder.lease, owner: holder.owner };
+            return Seen::Holds {
+                token: holder.token,
+                lease: holder.lease,
+                owner: holder.owner,
+            };
         }
         let tenure = &self.tenures[request];
         if tenure.present() {
-            return Seen::Holds { token: tenure.token, lease: tenure.lease, owner: tenure.owner };
+            return Seen::Holds {
+                token: tenure.token,
+                lease: tenure.lease,
+                owner: tenure.owner,
+            };
         }
         let waiter = &self.waiters[request];
         if waiter.present() {
-            return Seen::Waits { place: waiter.place, owner: waiter.owner };
+            return Seen::Waits {
+                place: waiter.place,
+                owner: waiter.owner,
+            };
         }
         Seen::Nothing
     }
@@ -167,8 +206,12 @@ impl Keys {
             visit(&mut holder.token);
             visit(&mut holder.created);
         }
-        self.tenures.iter_mut().for_each(|tenure| visit(&mut tenure.token));
-        self.waiters.iter_mut().for_each(|waiter| visit(&mut waiter.place));
+        self.tenures
+            .iter_mut()
+            .for_each(|tenure| visit(&mut tenure.token));
+        self.waiters
+            .iter_mut()
+            .for_each(|waiter| visit(&mut waiter.place));
     }
 }
 

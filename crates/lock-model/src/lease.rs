@@ -46,11 +46,18 @@ pub(crate) fn session(client: usize) -> u8 {
 pub(crate) fn purpose(lease: u8) -> Use {
     let number = usize::from(lease);
     if lease < SESSIONS {
-        Use::Pooled { request: number / REPLICAS, replica: number % REPLICAS }
+        Use::Pooled {
+            request: number / REPLICAS,
+            replica: number % REPLICAS,
+        }
     } else if lease < LIVENESS {
-        Use::Session { client: number - usize::from(SESSIONS) }
+        Use::Session {
+            client: number - usize::from(SESSIONS),
+        }
     } else if lease < OF_PLAIN_CLIENT {
-        Use::Liveness { replica: number - usize::from(LIVENESS) }
+        Use::Liveness {
+            replica: number - usize::from(LIVENESS),
+        }
     } else {
         Use::PlainClient
     }

@@ -1,30 +1,30 @@
 #![doc = include_str!("../README.md")]
 
-mod scenario;
 mod mistake;
 pub mod runs;
+mod scenario;
 pub mod spec;
 
 mod keys;
 mod lease;
 mod state;
 
-mod grant;
-mod proposal;
 mod compare;
-mod write;
+mod grant;
 mod outcome;
+mod proposal;
+mod write;
 
 mod client;
+mod fault;
 mod handler;
 mod release;
-mod watch;
-mod fault;
 mod steps;
+mod watch;
 
-mod property;
 mod explore;
 mod hash;
+mod property;
 mod report;
 mod words;
 

@@ -8,6 +8,12 @@ use lock_model::{Scenario, check, runs, spec};
 fn main() -> std::io::Result<ExitCode> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let mut out = std::io::stdout().lock();
+    if words.is_empty() {
+        for name in runs::names() {
+            writeln!(out, "{name}")?;
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
     let scenarios = match chosen(&words) {
         Ok(scenarios) => scenarios,
         Err(message) => {
@@ -15,12 +21,6 @@ fn main() -> std::io::Result<ExitCode> {
             return Ok(ExitCode::from(2));
         }
     };
-    if words.is_empty() {
-        for scenario in scenarios {
-            writeln!(out, "{}", scenario.name)?;
-        }
-        return Ok(ExitCode::SUCCESS);
-    }
     let mut code = ExitCode::SUCCESS;
     for scenario in scenarios {
         let begun = Instant::now();
@@ -34,16 +34,8 @@ fn main() -> std::io::Result<ExitCode> {
 }
 
 fn chosen(words: &[String]) -> Result<Vec<Scenario>, String> {
-    let all = runs::all();
-    if words.is_empty() {
-        return Ok(all);
-    }
     if words[0].contains('=') {
-        return spec::parse(words).map(|scenario| vec![scenario]);
+        return spec::parse(&words.join(" ")).map(|scenario| vec![scenario]);
     }
-    let named = |word: &String| {
-        let mut found = all.iter().filter(|scenario| scenario.name == *word);
-        found.next().cloned().ok_or(format!("{word}: no such scenario"))
-    };
-    words.iter().map(named).collect()
+    words.iter().map(|name| runs::scenario(name)).collect()
 }

@@ -35,6 +35,9 @@ pub enum Mistake {
     WriterIgnoresReaders,
     /// A permit is granted by what the view shows, with no compare that none was added.
     NoCapacityCompare,
+    /// A permit counts the weight that its view shows, and compares up to the revision in the watch's
+    /// header, which is ahead of the events.
+    CountedUpToTheWatchHeader,
     /// Only the limit of the request itself is respected, not those of the permits granted.
     OnlyTheOwnLimitCounts,
     /// The tenure key of a reader is named by its lease, not by its request.
@@ -43,6 +46,10 @@ pub enum Mistake {
     AcquireOverTheOwnTenure,
     /// A reader's enqueue does not compare that its own tenure key is absent.
     EnqueueBesideTheOwnTenure,
+    /// A release by request id looks at holder and queue only, as it did before there were readers.
+    EndLooksPastReaders,
+    /// Nobody compares the lock-delay.
+    DelayIgnored,
     /// A run of readers may grant two waiters of one session in one transaction: two tenures with
     /// the same lease and the same token.
     RunTakesALeaseTwice,
@@ -87,10 +94,13 @@ impl Mistake {
         Self::BargingPastTheQueue,
         Self::WriterIgnoresReaders,
         Self::NoCapacityCompare,
+        Self::CountedUpToTheWatchHeader,
         Self::OnlyTheOwnLimitCounts,
         Self::TenureNamedByLease,
         Self::AcquireOverTheOwnTenure,
         Self::EnqueueBesideTheOwnTenure,
+        Self::EndLooksPastReaders,
+        Self::DelayIgnored,
         Self::RunTakesALeaseTwice,
         Self::RunSkipsWhoDoesNotFit,
         Self::PromotionOnlyWhenFree,

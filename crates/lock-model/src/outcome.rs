@@ -2,7 +2,7 @@
 
 use crate::{
     compare::Verdict,
-    handler::{self, Reason, Stage},
+    handler::{self, Stage},
     keys::Seen,
     mistake::Mistake,
     property::{Property, Violation},
@@ -18,9 +18,19 @@ pub(crate) fn may_be_unknown(proposal: &Proposal) -> bool {
 }
 
 /// The proposer gets the answer, and with it what the "else" branch read.
-pub(crate) fn learn(scenario: &Scenario, state: &mut State, proposal: &Proposal, verdict: Verdict, violations: &mut Vec<Violation>) {
+pub(crate) fn learn(
+    scenario: &Scenario,
+    state: &mut State,
+    proposal: &Proposal,
+    verdict: Verdict,
+    violations: &mut Vec<Violation>,
+) {
     if proposal.kind == Kind::PlainAcquire {
-        state.plain = if verdict == Verdict::Passes { Plain::Holds } else { Plain::Over };
+        state.plain = if verdict == Verdict::Passes {
+            Plain::Holds
+        } else {
+            Plain::Over
+        };
     }
     if proposal.abandoned {
         return;
@@ -29,9 +39,14 @@ pub(crate) fn learn(scenario: &Scenario, state: &mut State, proposal: &Proposal,
         Source::Nobody => (),
         Source::Client | Source::CleanUp => release::learn(scenario, state, proposal, verdict),
         Source::Handler => {
-            let lost = verdict == Verdict::LeaseGone || verdict == Verdict::Fails && lacks_a_lease(scenario, state, proposal);
+            let lost = verdict == Verdict::LeaseGone
+                || verdict == Verdict::Fails && lacks_a_lease(scenario, state, proposal);
             if lost && state.lives(proposal.lease) && state.present(proposal.replica()) {
-                violations.push(Violation::of(Property::ToldTheTruth, proposal.request(), "is told that its lease is gone, and it lives"));
+                violations.push(Violation::of(
+                    Property::ToldTheTruth,
+                    proposal.request(),
+                    "is told that its lease is gone, and it lives",
+                ));
             }
             learn_in_handler(scenario, state, proposal, verdict);
         }
@@ -62,20 +77,22 @@ fn learn_in_handler(scenario: &Scenario, state: &mut State, proposal: &Proposal,
             handler.place = written;
         }
         (Kind::Acquire, Verdict::Passes) => read(scenario, state, request, replica, Stage::Again),
-        (Kind::Cancel | Kind::ReadBack, Verdict::Passes) => handler::answer_not(state, request, replica, Reason::Ended),
+        (Kind::Cancel | Kind::ReadBack, Verdict::Passes) => {
+            handler::answer_not(state, request, replica)
+        }
         (Kind::Acquire | Kind::Enqueue, Verdict::Fails) => {
             if lacks_a_lease(scenario, state, proposal) {
-                handler::answer_not(state, request, replica, Reason::LeaseGone);
+                handler::answer_not(state, request, replica);
             } else {
                 read(scenario, state, request, replica, Stage::Again);
             }
         }
         (Kind::Cancel, Verdict::Fails) if scenario.makes(Mistake::GoneMeansNotAcquired) => {
-            handler::answer_not(state, request, replica, Reason::Ended);
+            handler::answer_not(state, request, replica);
         }
         (Kind::Cancel, Verdict::Fails) => read(scenario, state, request, replica, Stage::Idle),
         (Kind::ReadBack, Verdict::Fails) => read(scenario, state, request, replica, Stage::Unknown),
-        (_, Verdict::LeaseGone) => handler::answer_not(state, request, replica, Reason::LeaseGone),
+        (_, Verdict::LeaseGone) => handler::answer_not(state, request, replica),
         _ => (),
     }
 }
@@ -89,11 +106,21 @@ fn lacks_a_lease(scenario: &Scenario, state: &State, proposal: &Proposal) -> boo
 
 /// The handler reads what there is of its request and goes on from there; `otherwise` when there is
 /// nothing of it and no tombstone either, [`Stage::Idle`] for "it answers not acquired".
-pub(crate) fn read(scenario: &Scenario, state: &mut State, request: usize, replica: usize, otherwise: Stage) {
+pub(crate) fn read(
+    scenario: &Scenario,
+    state: &mut State,
+    request: usize,
+    replica: usize,
+    otherwise: Stage,
+) {
     let ended = state.has_ended(request) && !scenario.makes(Mistake::NoTombstone);
     let handler = &mut state.handlers[request][replica];
     match state.log[0].look(scenario, request) {
-        Seen::Holds { token, lease, owner } => {
+        Seen::Holds {
+            token,
+            lease,
+            owner,
+        } => {
             handler.stage = Stage::Found;
             handler.token = token;
             if scenario.makes(Mistake::TokenIsCreateRevision) {
@@ -105,11 +132,17 @@ pub(crate) fn read(scenario: &Scenario, state: &mut State, request: usize, repli
             }
         }
         Seen::Waits { place, owner } if usize::from(owner) == replica => {
-            handler.stage = if handler.stage == Stage::Cancelling { Stage::ToCancel } else { Stage::Queued };
+            handler.stage = if handler.stage == Stage::Cancelling {
+                Stage::ToCancel
+            } else {
+                Stage::Queued
+            };
             handler.place = place;
         }
         Seen::Waits { .. } => handler::answer_known(state, request, replica),
-        Seen::Nothing if ended || otherwise == Stage::Idle => handler::answer_not(state, request, replica, Reason::Ended),
+        Seen::Nothing if ended || otherwise == Stage::Idle => {
+            handler::answer_not(state, request, replica)
+        }
         Seen::Nothing => handler.stage = otherwise,
     }
 }

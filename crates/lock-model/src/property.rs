@@ -22,6 +22,8 @@ pub enum Property {
     Exclusion,
     /// Never more weight than the limit of any permit that is held.
     Capacity,
+    /// Nobody is granted a lock whose delay after an expiry still runs.
+    DelayIsKept,
     /// Live waiters are served in the order in which they came, and none is dropped.
     FirstComeFirstServed,
 
@@ -58,11 +60,19 @@ pub(crate) struct Violation {
 
 impl Violation {
     pub(crate) fn new(property: Property, what: &str) -> Self {
-        Self { property, request: None, what: what.to_owned() }
+        Self {
+            property,
+            request: None,
+            what: what.to_owned(),
+        }
     }
 
     pub(crate) fn of(property: Property, request: usize, what: &str) -> Self {
-        Self { property, request: Some(request), what: what.to_owned() }
+        Self {
+            property,
+            request: Some(request),
+            what: what.to_owned(),
+        }
     }
 }
 
@@ -70,12 +80,22 @@ impl Violation {
 pub(crate) fn open(scenario: &Scenario, state: &State) -> u8 {
     let open = [
         (0..LOCKS).any(|lock| somebody_fits(scenario, state, lock)),
-        each(scenario).any(|request| matches!(state.clients[request].stage, ClientStage::Releases | ClientStage::EndsById)),
+        each(scenario).any(|request| {
+            matches!(
+                state.clients[request].stage,
+                ClientStage::Releases | ClientStage::EndsById
+            )
+        }),
         each(scenario).any(|request| is_unanswered(state, request)),
         each(scenario).any(|request| is_ghost_hold(scenario, state, request)),
-        each(scenario).any(|request| state.keys().waiters[request].present() && state.clients[request].is_through()),
+        each(scenario).any(|request| {
+            state.keys().waiters[request].present() && state.clients[request].is_through()
+        }),
     ];
-    open.iter().enumerate().map(|(bit, &open)| u8::from(open) << bit).sum()
+    open.iter()
+        .enumerate()
+        .map(|(bit, &open)| u8::from(open) << bit)
+        .sum()
 }
 
 fn each(scenario: &Scenario) -> impl Iterator<Item = usize> {
@@ -85,7 +105,10 @@ fn each(scenario: &Scenario) -> impl Iterator<Item = usize> {
 /// Whether the first live waiter could be granted, were the dead ones cleared away.
 fn somebody_fits(scenario: &Scenario, state: &State, lock: usize) -> bool {
     let mut keys: Keys = *state.keys();
-    for request in scenario.requests_for(lock).filter(|&request| !state.waits_alive(request)) {
+    for request in scenario
+        .requests_for(lock)
+        .filter(|&request| !state.waits_alive(request))
+    {
         keys.waiters[request] = Waiter::default();
     }
     keys.delays[lock] = false;
@@ -96,12 +119,15 @@ fn somebody_fits(scenario: &Scenario, state: &State, lock: usize) -> bool {
 fn is_unanswered(state: &State, request: usize) -> bool {
     let handler = &state.handlers[request][usize::from(state.clients[request].replica)];
     let entry = &state.keys().waiters[request];
-    let queued = handler.stage == HandlerStage::Queued && entry.present() && state.keys().guarded(entry.lease);
+    let queued = handler.stage == HandlerStage::Queued
+        && entry.present()
+        && state.keys().guarded(entry.lease);
     state.waits_for_answer(request) && !queued
 }
 
 fn is_ghost_hold(scenario: &Scenario, state: &State, request: usize) -> bool {
     let holder = &state.keys().holders[scenario.lock_of(request)];
-    let holds = holder.present() && holder.request != PLAIN && usize::from(holder.request) == request;
+    let holds =
+        holder.present() && holder.request != PLAIN && usize::from(holder.request) == request;
     (holds || state.keys().tenures[request].present()) && state.clients[request].is_through()
 }

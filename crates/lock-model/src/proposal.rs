@@ -67,7 +67,13 @@ pub(crate) struct Proposal {
 
 impl Proposal {
     /// A proposal of `kind` for `request` by `replica`.
-    pub(crate) fn new(scenario: &Scenario, kind: Kind, source: Source, request: usize, replica: usize) -> Self {
+    pub(crate) fn new(
+        scenario: &Scenario,
+        kind: Kind,
+        source: Source,
+        request: usize,
+        replica: usize,
+    ) -> Self {
         Self {
             kind,
             source,

@@ -53,11 +53,22 @@ pub(crate) struct Release {
 
 impl Release {
     pub(crate) fn of(cause: Cause, replica: usize, token: Revision, lease: u8) -> Self {
-        Self { stage: Stage::View, cause, replica: replica as u8, token, lease }
+        Self {
+            stage: Stage::View,
+            cause,
+            replica: replica as u8,
+            token,
+            lease,
+        }
     }
 
     pub(crate) fn by_id(replica: usize) -> Self {
-        Self { stage: Stage::EndAndLook, cause: Cause::ById, replica: replica as u8, ..Self::default() }
+        Self {
+            stage: Stage::EndAndLook,
+            cause: Cause::ById,
+            replica: replica as u8,
+            ..Self::default()
+        }
     }
 
     pub(crate) fn is_under_way(&self) -> bool {
@@ -74,7 +85,11 @@ impl Release {
 
     /// Where it goes on when it knows nothing of its last attempt.
     pub(crate) fn start_over(&mut self) {
-        self.stage = if self.cause == Cause::ById { Stage::EndAndLook } else { Stage::Read };
+        self.stage = if self.cause == Cause::ById {
+            Stage::EndAndLook
+        } else {
+            Stage::Read
+        };
     }
 }
 
@@ -93,18 +108,38 @@ pub(crate) fn steps(steps: &mut Steps<'_>, request: usize) {
 /// Hand over to who fits, or release, or leave the lock to whoever is promoted.
 fn decide(steps: &mut Steps<'_>, request: usize, release: &Release) {
     let (scenario, from) = (steps.scenario, steps.from);
-    let keys = if release.stage == Stage::View { *from.view(usize::from(release.replica)) } else { *from.keys() };
+    let keys = if release.stage == Stage::View {
+        *from.view(usize::from(release.replica))
+    } else {
+        *from.keys()
+    };
     let lock = scenario.lock_of(request);
     let mut state = *from;
     let Some(tenure) = find(scenario, &keys, request, release) else {
         if release.stage == Stage::View || release.cause == Cause::ById {
             state.releases[request][release.slot()].start_over();
-            return steps.fair(Event::ReadsAgain { request, replica: release.replica.into() }, state);
+            return steps.fair(
+                Event::ReadsAgain {
+                    request,
+                    replica: release.replica.into(),
+                },
+                state,
+            );
         }
         over(&mut state, request, release);
-        return steps.fair(Event::IsOver { request, replica: release.replica.into() }, state);
+        return steps.fair(
+            Event::IsOver {
+                request,
+                replica: release.replica.into(),
+            },
+            state,
+        );
     };
-    let source = if release.slot() == 0 { Source::Client } else { Source::CleanUp };
+    let source = if release.slot() == 0 {
+        Source::Client
+    } else {
+        Source::CleanUp
+    };
     let proposal = |kind| Proposal {
         lease: release.lease,
         tenure: tenure as u8,
@@ -116,7 +151,13 @@ fn decide(steps: &mut Steps<'_>, request: usize, release: &Release) {
         None if keys.queue(scenario, lock).is_empty() => proposal(Kind::Release),
         None if scenario.makes(Mistake::ReleaseOnlyHandsOver) => {
             state.releases[request][release.slot()].stage = Stage::Read;
-            return steps.fair(Event::ReadsAgain { request, replica: release.replica.into() }, state);
+            return steps.fair(
+                Event::ReadsAgain {
+                    request,
+                    replica: release.replica.into(),
+                },
+                state,
+            );
         }
         None => proposal(Kind::Leave),
     };
@@ -134,7 +175,8 @@ fn find(scenario: &Scenario, keys: &Keys, request: usize, release: &Release) -> 
         let holder = &keys.holders[lock];
         return named(holder_token(scenario, keys, lock), holder.lease).then_some(request);
     }
-    keys.tenures_of(scenario, lock).find(|&other| named(keys.tenures[other].token, keys.tenures[other].lease))
+    keys.tenures_of(scenario, lock)
+        .find(|&other| named(keys.tenures[other].token, keys.tenures[other].lease))
 }
 
 /// One transaction that always passes: put the tombstone, read holder, tenure and entry.
@@ -143,12 +185,19 @@ fn end_and_look(steps: &mut Steps<'_>, request: usize, release: &Release) {
     let replica = usize::from(release.replica);
     let mut state = *from;
     state.bury(request);
-    match from.keys().look(scenario, request) {
+    let mut keys = *from.keys();
+    if scenario.makes(Mistake::EndLooksPastReaders) {
+        keys.tenures = Default::default();
+    }
+    let seen = keys.look(scenario, request);
+    match seen {
         Seen::Holds { token, lease, .. } => {
             let ended = &mut state.releases[request][0];
             ended.stage = Stage::Read;
             ended.token = token;
-            if scenario.makes(Mistake::TokenIsCreateRevision) && scenario.mode_of(request) == Mode::Exclusive {
+            if scenario.makes(Mistake::TokenIsCreateRevision)
+                && scenario.mode_of(request) == Mode::Exclusive
+            {
                 ended.token = holder_token(scenario, from.keys(), scenario.lock_of(request));
             }
             ended.lease = lease;
@@ -158,11 +207,21 @@ fn end_and_look(steps: &mut Steps<'_>, request: usize, release: &Release) {
                 return;
             }
             state.releases[request][0].stage = Stage::InFlight;
-            state.propose(Proposal { token: place, ..Proposal::new(scenario, Kind::Cancel, Source::Client, request, replica) });
+            state.propose(Proposal {
+                token: place,
+                ..Proposal::new(scenario, Kind::Cancel, Source::Client, request, replica)
+            });
         }
         Seen::Nothing => over(&mut state, request, release),
     }
-    steps.fair(Event::EndsAndLooks { request, replica, seen: from.keys().look(scenario, request) }, state);
+    steps.fair(
+        Event::EndsAndLooks {
+            request,
+            replica,
+            seen,
+        },
+        state,
+    );
 }
 
 fn propose(steps: &mut Steps<'_>, request: usize, release: &Release, proposal: Proposal) {
@@ -188,7 +247,8 @@ pub(crate) fn learn(scenario: &Scenario, state: &mut State, proposal: &Proposal,
 
 /// The release does not know what came of its proposal: it decides again.
 pub(crate) fn give_up(state: &mut State, proposal: &Proposal) {
-    state.releases[proposal.request()][usize::from(proposal.source == Source::CleanUp)].start_over();
+    state.releases[proposal.request()][usize::from(proposal.source == Source::CleanUp)]
+        .start_over();
 }
 
 /// Nothing is left to be done, and whoever asked is told so.

@@ -39,19 +39,35 @@ impl Report {
 
     /// Whether `property` is broken.
     pub fn breaks(&self, property: Property) -> bool {
-        self.findings.iter().any(|finding| finding.property == property)
+        self.findings
+            .iter()
+            .any(|finding| finding.property == property)
     }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let extent = if self.complete { "complete" } else { "not complete" };
-        writeln!(f, "{}: {} states, {} steps, {extent}", self.name, self.states, self.transitions)?;
+        let extent = if self.complete {
+            "complete"
+        } else {
+            "not complete"
+        };
+        writeln!(
+            f,
+            "{}: {} states, {} steps, {extent}",
+            self.name, self.states, self.transitions
+        )?;
         if self.findings.is_empty() {
             return writeln!(f, "  nothing is broken");
         }
         for finding in &self.findings {
-            writeln!(f, "  {:?} is broken in {} steps: {}", finding.property, finding.trace.len(), finding.what)?;
+            writeln!(
+                f,
+                "  {:?} is broken in {} steps: {}",
+                finding.property,
+                finding.trace.len(),
+                finding.what
+            )?;
             for (number, line) in finding.trace.iter().enumerate() {
                 writeln!(f, "  {:3}. {line}", number + 1)?;
             }

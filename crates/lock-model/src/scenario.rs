@@ -96,7 +96,11 @@ pub struct Scenario {
 impl Scenario {
     /// A calm world of two replicas with pooled leases, one client to a request, on one lock.
     pub fn new(name: &str, modes: &[Mode]) -> Self {
-        let request = |(client, &mode)| Request { client, lock: 0, mode };
+        let request = |(client, &mode)| Request {
+            client,
+            lock: 0,
+            mode,
+        };
         Self {
             name: name.to_owned(),
             requests: modes.iter().enumerate().map(request).collect(),

@@ -3,7 +3,7 @@
 
 use crate::{
     mistake::Mistake,
-    scenario::{Mode, REQUESTS, Request, Scenario},
+    scenario::{LOCKS, Mode, REQUESTS, Request, Scenario},
 };
 
 /// Reads a scenario. `modes` has a letter for each request (`X` exclusive, `S` shared, `1`, `2` or
@@ -13,18 +13,23 @@ use crate::{
 /// # Errors
 ///
 /// Says which word it does not understand.
-pub fn parse(words: &[String]) -> Result<Scenario, String> {
-    let mut scenario = Scenario::new(&words.join(" "), &[]);
+pub fn parse(words: &str) -> Result<Scenario, String> {
+    let mut scenario = Scenario::new(words, &[]);
+    let mut modes = "";
     let mut limit = 2;
-    for word in words {
+    let mut digits = Vec::new();
+    for word in words.split_whitespace() {
         let (key, value) = word.split_once('=').unwrap_or((word, "1"));
-        let number = || value.parse::<usize>().map_err(|_| format!("{word}: a number is wanted"));
+        let number = || {
+            value
+                .parse::<usize>()
+                .map_err(|_| format!("{word}: a number is wanted"))
+        };
         let few = || number().map(|number| number as u8);
         match key {
             "limit" => limit = few()?,
-            "modes" => scenario.requests = requests(value, limit).ok_or(format!("{word}: letters X, S, x, 1, 2, 3, at most four"))?,
-            "clients" => digits(value, &mut scenario.requests, |request, digit| request.client = digit),
-            "locks" => digits(value, &mut scenario.requests, |request, digit| request.lock = digit.min(1)),
+            "modes" => modes = value,
+            "clients" | "locks" => digits.push((key, value)),
             "sessions" => scenario.sessions = number()? > 0,
             "concurrent" => scenario.concurrent = number()? > 0,
             "plain" => scenario.plain_client = number()? > 0,
@@ -48,29 +53,47 @@ pub fn parse(words: &[String]) -> Result<Scenario, String> {
             _ => return Err(format!("{word}: no such word")),
         }
     }
+    scenario.requests = requests(modes, limit)?;
+    for (what, value) in digits {
+        for (request, digit) in scenario.requests.iter_mut().zip(value.bytes()) {
+            let digit = usize::from(digit.wrapping_sub(b'0'));
+            match what {
+                "clients" => request.client = digit.min(REQUESTS - 1),
+                _ => request.lock = digit.min(LOCKS - 1),
+            }
+        }
+    }
     Ok(scenario)
 }
 
-fn requests(letters: &str, limit: u8) -> Option<Vec<Request>> {
+fn requests(letters: &str, limit: u8) -> Result<Vec<Request>, String> {
     let mode = |letter| match letter {
         'X' => Some(Mode::Exclusive),
         'S' => Some(Mode::Shared),
-        'x' => Some(Mode::Permit { limit: 1, weight: 1 }),
-        '1'..='3' => Some(Mode::Permit { limit, weight: letter as u8 - b'0' }),
+        'x' => Some(Mode::Permit {
+            limit: 1,
+            weight: 1,
+        }),
+        '1'..='3' => Some(Mode::Permit {
+            limit,
+            weight: letter as u8 - b'0',
+        }),
         _ => None,
     };
     let modes: Option<Vec<Mode>> = letters.chars().map(mode).collect();
-    let modes = modes.filter(|modes| (1..=REQUESTS).contains(&modes.len()))?;
-    Some(Scenario::new("", &modes).requests)
-}
-
-fn digits(value: &str, requests: &mut [Request], set: impl Fn(&mut Request, usize)) {
-    for (request, digit) in requests.iter_mut().zip(value.bytes()) {
-        set(request, usize::from(digit.wrapping_sub(b'0')).min(REQUESTS - 1));
-    }
+    modes
+        .filter(|modes| (1..=REQUESTS).contains(&modes.len()))
+        .map(|modes| Scenario::new("", &modes).requests)
+        .ok_or(format!(
+            "modes={letters}: one to four of the letters X, S, x, 1, 2, 3"
+        ))
 }
 
 fn mistake(name: &str) -> Result<Mistake, String> {
     let named = |mistake: &&Mistake| format!("{mistake:?}") == name;
-    Mistake::ALL.iter().find(named).copied().ok_or(format!("no such mistake; there are {:?}", Mistake::ALL))
+    Mistake::ALL
+        .iter()
+        .find(named)
+        .copied()
+        .ok_or(format!("no such mistake; there are {:?}", Mistake::ALL))
 }

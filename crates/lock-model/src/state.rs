@@ -128,7 +128,11 @@ impl State {
         self.log.copy_within(0..LAG, 1);
         self.log[0] = keys;
         for (lag, crashed) in self.lag.iter_mut().zip(self.crashed) {
-            *lag = if crashed { 0 } else { (*lag + 1).min(scenario.lag as u8) };
+            *lag = if crashed {
+                0
+            } else {
+                (*lag + 1).min(scenario.lag as u8)
+            };
         }
     }
 
@@ -142,12 +146,18 @@ impl State {
 
     /// Whether another proposal may set out.
     pub(crate) fn has_room(&self) -> bool {
-        self.flight.iter().any(|proposal| proposal.kind == Kind::Nothing)
+        self.flight
+            .iter()
+            .any(|proposal| proposal.kind == Kind::Nothing)
     }
 
     /// Sends `proposal` on its way. There must be room.
     pub(crate) fn propose(&mut self, proposal: Proposal) {
-        if let Some(slot) = self.flight.iter_mut().find(|slot| slot.kind == Kind::Nothing) {
+        if let Some(slot) = self
+            .flight
+            .iter_mut()
+            .find(|slot| slot.kind == Kind::Nothing)
+        {
             *slot = proposal;
         }
     }
@@ -172,14 +182,23 @@ impl State {
     }
 
     fn each_revision(&mut self, visit: &mut impl FnMut(&mut Revision)) {
-        self.log.iter_mut().for_each(|keys| keys.each_revision(visit));
-        self.flight.iter_mut().for_each(|proposal| proposal.each_revision(visit));
+        self.log
+            .iter_mut()
+            .for_each(|keys| keys.each_revision(visit));
+        self.flight
+            .iter_mut()
+            .for_each(|proposal| proposal.each_revision(visit));
         for handler in self.handlers.iter_mut().flatten() {
             visit(&mut handler.token);
             visit(&mut handler.place);
         }
-        self.clients.iter_mut().for_each(|client| visit(&mut client.token));
-        self.releases.iter_mut().flatten().for_each(|release| visit(&mut release.token));
+        self.clients
+            .iter_mut()
+            .for_each(|client| visit(&mut client.token));
+        self.releases
+            .iter_mut()
+            .flatten()
+            .for_each(|release| visit(&mut release.token));
         self.last_token.iter_mut().for_each(visit);
     }
 }

@@ -3,13 +3,13 @@
 use crate::{
     client,
     compare::{self, Verdict},
-    fault,
-    handler,
+    fault, handler,
+    mistake::Mistake,
     outcome,
     property::Violation,
     proposal::{Kind, Proposal},
     release,
-    scenario::Scenario,
+    scenario::{Mode, Scenario},
     state::{FLIGHT, State},
     watch,
     words::Event,
@@ -47,10 +47,21 @@ impl Steps<'_> {
         self.add(false, event, state, Vec::new());
     }
 
-    pub(crate) fn add(&mut self, fair: bool, event: Event, mut state: State, violations: Vec<Violation>) {
+    pub(crate) fn add(
+        &mut self,
+        fair: bool,
+        event: Event,
+        mut state: State,
+        violations: Vec<Violation>,
+    ) {
         state.normalise();
         if state != *self.from || !violations.is_empty() {
-            self.found.push(Successor { state, event, fair, violations });
+            self.found.push(Successor {
+                state,
+                event,
+                fair,
+                violations,
+            });
         }
     }
 
@@ -65,11 +76,16 @@ impl Steps<'_> {
 /// Puts the successors of `from` into `found`; says whether a bound of the model cut something off.
 pub(crate) fn successors(scenario: &Scenario, from: &State, found: &mut Vec<Successor>) -> bool {
     found.clear();
-    let mut steps = Steps { scenario, from, found, blocked: false };
+    let mut steps = Steps {
+        scenario,
+        from,
+        found,
+        blocked: false,
+    };
     watch::deliver(&mut steps);
     for slot in 0..FLIGHT {
         apply(&mut steps, slot);
-        if scenario.batches || scenario.makes(crate::Mistake::TwoOperationsInABatch) {
+        if scenario.batches || scenario.makes(Mistake::TwoOperationsInABatch) {
             (slot + 1..FLIGHT).for_each(|other| apply_together(&mut steps, slot, other));
         }
     }
@@ -93,8 +109,19 @@ fn apply(steps: &mut Steps<'_>, slot: usize) {
     let mut state = *steps.from;
     state.flight[slot] = Proposal::default();
     let mut violations = write(steps, &mut state, &[(proposal, verdict)]);
-    outcome::learn(steps.scenario, &mut state, &proposal, verdict, &mut violations);
-    steps.add(!proposal.abandoned, Event::Applied { proposal, verdict }, state, violations);
+    outcome::learn(
+        steps.scenario,
+        &mut state,
+        &proposal,
+        verdict,
+        &mut violations,
+    );
+    steps.add(
+        !proposal.abandoned,
+        Event::Applied { proposal, verdict },
+        state,
+        violations,
+    );
 
     if steps.from.left.unknown > 0 && outcome::may_be_unknown(&proposal) {
         let mut state = *steps.from;
@@ -112,12 +139,14 @@ fn apply_together(steps: &mut Steps<'_>, slot: usize, other: usize) {
         return;
     }
     let one_lock = pair[0].lock == pair[1].lock;
-    if one_lock && !steps.scenario.makes(crate::Mistake::TwoOperationsInABatch) {
+    if one_lock && !steps.scenario.makes(Mistake::TwoOperationsInABatch) {
         return;
     }
     for pair in [pair, [pair[1], pair[0]]] {
         let verdicts = pair.map(|proposal| compare::verdict(steps.scenario, steps.from, &proposal));
-        if verdicts.contains(&Verdict::LeaseGone) || one_lock && verdicts == [Verdict::Passes; 2] && refused(&pair) {
+        if verdicts.contains(&Verdict::LeaseGone)
+            || one_lock && verdicts == [Verdict::Passes; 2] && refused(steps.scenario, &pair)
+        {
             continue;
         }
         let batch = [(pair[0], verdicts[0]), (pair[1], verdicts[1])];
@@ -126,15 +155,21 @@ fn apply_together(steps: &mut Steps<'_>, slot: usize, other: usize) {
         state.flight[other] = Proposal::default();
         let mut violations = write(steps, &mut state, &batch);
         for (proposal, verdict) in batch {
-            outcome::learn(steps.scenario, &mut state, &proposal, verdict, &mut violations);
+            outcome::learn(
+                steps.scenario,
+                &mut state,
+                &proposal,
+                verdict,
+                &mut violations,
+            );
         }
         steps.add(false, Event::AppliedTogether { batch }, state, violations);
     }
 }
 
 /// etcd refuses a transaction that puts a key twice, or puts a key after deleting it.
-fn refused(pair: &[Proposal; 2]) -> bool {
-    let [first, second] = pair.map(|proposal| Touched::by(&proposal));
+fn refused(scenario: &Scenario, pair: &[Proposal; 2]) -> bool {
+    let [first, second] = pair.map(|proposal| Touched::by(scenario, &proposal));
     first.puts & second.puts != 0 || first.deletes & second.puts != 0
 }
 
@@ -145,21 +180,52 @@ struct Touched {
 }
 
 impl Touched {
-    fn by(proposal: &Proposal) -> Self {
-        let own = proposal.request();
+    fn by(scenario: &Scenario, proposal: &Proposal) -> Self {
         let entry = |request: usize| 1 << (5 + request);
-        let runs: u16 = proposal.granted().map(entry).sum();
-        let grants: u16 = proposal.granted().map(|request| 1 << (1 + request)).sum();
-        let ends = 1 | 1 << (1 + proposal.tenure());
+        let tenure = |request: usize| match scenario.mode_of(request) {
+            Mode::Exclusive => 1,
+            Mode::Shared | Mode::Permit { .. } => 1 << (1 + request),
+        };
+        let own = proposal.request();
+        let grants = proposal.granted().map(tenure).fold(0, |all, one| all | one);
+        let served = proposal.granted().map(entry).fold(0, |all, one| all | one);
         match proposal.kind {
-            Kind::Acquire | Kind::PlainAcquire => Self { puts: 1 | 1 << (1 + own.min(3)), deletes: 0 },
-            Kind::Enqueue => Self { puts: entry(own), deletes: 0 },
-            Kind::Promote => Self { puts: 1 | grants, deletes: runs },
-            Kind::HandOver => Self { puts: 1 | grants, deletes: runs },
-            Kind::Release | Kind::Leave => Self { puts: 0, deletes: ends },
-            Kind::ForceRelease => Self { puts: 0, deletes: 0b1_1111 },
-            Kind::Cancel => Self { puts: 0, deletes: entry(own) },
-            Kind::ReadBack | Kind::Nothing => Self { puts: 0, deletes: 0 },
+            Kind::Acquire => Self {
+                puts: tenure(own),
+                deletes: 0,
+            },
+            Kind::PlainAcquire => Self {
+                puts: 1,
+                deletes: 0,
+            },
+            Kind::Enqueue => Self {
+                puts: entry(own),
+                deletes: 0,
+            },
+            Kind::Promote => Self {
+                puts: grants,
+                deletes: served,
+            },
+            Kind::HandOver => Self {
+                puts: grants,
+                deletes: served | tenure(proposal.tenure()) & !grants,
+            },
+            Kind::Release | Kind::Leave => Self {
+                puts: 0,
+                deletes: tenure(proposal.tenure()),
+            },
+            Kind::ForceRelease => Self {
+                puts: 0,
+                deletes: 0b1_1111,
+            },
+            Kind::Cancel => Self {
+                puts: 0,
+                deletes: entry(own),
+            },
+            Kind::ReadBack | Kind::Nothing => Self {
+                puts: 0,
+                deletes: 0,
+            },
         }
     }
 }
@@ -167,7 +233,10 @@ impl Touched {
 fn write(steps: &Steps<'_>, state: &mut State, batch: &[(Proposal, Verdict)]) -> Vec<Violation> {
     let mut keys = *state.keys();
     let mut violations = Vec::new();
-    for (proposal, _) in batch.iter().filter(|(_, verdict)| *verdict == Verdict::Passes) {
+    for (proposal, _) in batch
+        .iter()
+        .filter(|(_, verdict)| *verdict == Verdict::Passes)
+    {
         let mut write = Write {
             scenario: steps.scenario,
             before: steps.from,

@@ -39,16 +39,23 @@ pub(crate) fn react(steps: &mut Steps<'_>) {
 fn promote(steps: &mut Steps<'_>, replica: usize, lock: usize) {
     let (scenario, from) = (steps.scenario, steps.from);
     let view = from.view(replica);
-    let Some(run) = whom_to_promote(steps, view, lock) else { return };
+    let Some(run) = whom_to_promote(steps, view, lock) else {
+        return;
+    };
     let proposed_already = from.flight.iter().any(|other| {
-        other.kind == Kind::Promote && other.lock() == lock && other.replica() == replica && !other.abandoned
+        other.kind == Kind::Promote
+            && other.lock() == lock
+            && other.replica() == replica
+            && !other.abandoned
     });
     if proposed_already {
         return;
     }
-    let proposal = Proposal::new(scenario, Kind::Promote, Source::Nobody, run.head, replica).granting(&run);
+    let proposal =
+        Proposal::new(scenario, Kind::Promote, Source::Nobody, run.head, replica).granting(&run);
     let owns = usize::from(view.waiters[run.head].owner) == replica;
-    if (owns || compare::verdict(scenario, from, &proposal) == Verdict::Passes) && steps.has_room() {
+    if (owns || compare::verdict(scenario, from, &proposal) == Verdict::Passes) && steps.has_room()
+    {
         let mut state = *from;
         state.propose(proposal);
         steps.fair(Event::Proposed { proposal }, state);
@@ -58,14 +65,20 @@ fn promote(steps: &mut Steps<'_>, replica: usize, lock: usize) {
 fn whom_to_promote(steps: &Steps<'_>, view: &Keys, lock: usize) -> Option<Run> {
     let scenario = steps.scenario;
     let occupied = view.holders[lock].present() || view.tenures_of(scenario, lock).next().is_some();
-    if scenario.makes(Mistake::NobodyPromotes) || scenario.makes(Mistake::PromotionOnlyWhenFree) && occupied {
+    if scenario.makes(Mistake::NobodyPromotes)
+        || scenario.makes(Mistake::PromotionOnlyWhenFree) && occupied
+    {
         return None;
     }
     if scenario.makes(Mistake::PromotionWithoutOrder) && !occupied {
         let last = view.queue(scenario, lock).iter().last()?;
         let mut places: [Revision; REQUESTS] = [0; REQUESTS];
         places[last] = view.waiters[last].place;
-        return Some(Run { head: last, places, counted: 0 });
+        return Some(Run {
+            head: last,
+            places,
+            counted: 0,
+        });
     }
     grant::next_run(scenario, view, lock, None)
 }
@@ -78,7 +91,8 @@ fn clear_away(steps: &mut Steps<'_>, replica: usize, request: usize) {
     if !seen.present() || from.keys().waiters[request] != *seen {
         return;
     }
-    let unserved = usize::from(seen.owner) == replica && from.handlers[request][replica].stage == handler::Stage::Idle;
+    let unserved = usize::from(seen.owner) == replica
+        && from.handlers[request][replica].stage == handler::Stage::Idle;
     let guarded = from.keys().guarded(seen.lease);
     let stays = scenario.makes(Mistake::DeadEntryStays);
     if (unserved || !guarded) && !stays {
@@ -89,6 +103,13 @@ fn clear_away(steps: &mut Steps<'_>, replica: usize, request: usize) {
             keys.unguard(seen.lease);
         }
         state.commit(scenario, keys);
-        steps.fair(Event::ClearedAway { request, replica, unserved }, state);
+        steps.fair(
+            Event::ClearedAway {
+                request,
+                replica,
+                unserved,
+            },
+            state,
+        );
     }
 }

@@ -50,8 +50,11 @@ impl Write<'_> {
     }
 
     fn enqueue(&mut self, proposal: &Proposal) {
-        self.keys.waiters[proposal.request()] =
-            Waiter { place: self.revision, lease: proposal.lease, owner: proposal.replica };
+        self.keys.waiters[proposal.request()] = Waiter {
+            place: self.revision,
+            lease: proposal.lease,
+            owner: proposal.replica,
+        };
         self.keys.guard(proposal.lease);
     }
 
@@ -75,6 +78,14 @@ impl Write<'_> {
 
     fn grant(&mut self, request: usize, lease: u8, owner: u8, over: bool) {
         let lock = self.scenario.lock_of(request);
+        let before = self.before.keys();
+        if before.delays[lock] && !before.holders[lock].present() {
+            self.found(
+                Property::DelayIsKept,
+                request,
+                "is granted while the lock-delay runs",
+            );
+        }
         if self.scenario.mode_of(request) == Mode::Exclusive {
             self.put_holder(lock, request as u8, lease, owner, over);
             self.keys.delays[lock] = self.scenario.delay;
@@ -84,18 +95,39 @@ impl Write<'_> {
             self.overwrite_same_lease(lock, lease);
         }
         if self.keys.tenures[request].present() {
-            self.found(Property::NoForeignEnd, request, "was granted once more, over its own tenure");
+            self.found(
+                Property::NoForeignEnd,
+                request,
+                "was granted once more, over its own tenure",
+            );
         }
-        self.keys.tenures[request] = Tenure { token: self.revision, lease, owner };
+        self.keys.tenures[request] = Tenure {
+            token: self.revision,
+            lease,
+            owner,
+        };
         self.check_token(lock, self.revision);
     }
 
     fn put_holder(&mut self, lock: usize, request: u8, lease: u8, owner: u8, over: bool) {
         if !over && self.keys.holders[lock].present() {
-            self.violations.push(Violation::new(Property::NoForeignEnd, "the holder key is put over that of another tenure"));
+            self.violations.push(Violation::new(
+                Property::NoForeignEnd,
+                "the holder key is put over that of another tenure",
+            ));
         }
-        let created = if over { self.before.keys().holders[lock].created } else { self.revision };
-        self.keys.holders[lock] = Holder { token: self.revision, created, lease, request, owner };
+        let created = if over {
+            self.before.keys().holders[lock].created
+        } else {
+            self.revision
+        };
+        self.keys.holders[lock] = Holder {
+            token: self.revision,
+            created,
+            lease,
+            request,
+            owner,
+        };
         let token = holder_token(self.scenario, self.keys, lock);
         self.check_token(lock, token);
     }
@@ -105,7 +137,11 @@ impl Write<'_> {
         for other in self.scenario.requests_for(lock) {
             if self.keys.tenures[other].present() && self.keys.tenures[other].lease == lease {
                 self.keys.tenures[other] = Tenure::default();
-                self.found(Property::NoForeignEnd, other, "lost its tenure to the next one on the same lease");
+                self.found(
+                    Property::NoForeignEnd,
+                    other,
+                    "lost its tenure to the next one on the same lease",
+                );
             }
         }
     }
@@ -125,9 +161,17 @@ impl Write<'_> {
             && client.stage == client::Stage::Holds
             && client.token == proposal.token;
         if ended != proposal.request {
-            self.found(Property::NoForeignEnd, usize::from(ended), "was ended by the release of another tenure");
+            self.found(
+                Property::NoForeignEnd,
+                usize::from(ended),
+                "was ended by the release of another tenure",
+            );
         } else if behind_its_back {
-            self.found(Property::NoForeignEnd, proposal.request(), "was told, and then cleaned up");
+            self.found(
+                Property::NoForeignEnd,
+                proposal.request(),
+                "was told, and then cleaned up",
+            );
         }
         if ended != PLAIN {
             self.state.bury(usize::from(ended));
@@ -152,7 +196,10 @@ impl Write<'_> {
     fn check_token(&mut self, lock: usize, token: Revision) {
         let last = self.before.last_token[lock];
         if token <= last {
-            self.violations.push(Violation::new(Property::TokensGrow, "the new tenure's token is not greater than the last one's"));
+            self.violations.push(Violation::new(
+                Property::TokensGrow,
+                "the new tenure's token is not greater than the last one's",
+            ));
         }
         self.state.last_token[lock] = token;
     }
@@ -164,21 +211,34 @@ impl Write<'_> {
             if granted.contains(&other) || !self.before.waits_alive(other) || waiter.place > place {
                 continue;
             }
-            self.found(Property::FirstComeFirstServed, other, "waits alive and came earlier than who is granted");
+            self.found(
+                Property::FirstComeFirstServed,
+                other,
+                "waits alive and came earlier than who is granted",
+            );
         }
     }
 
     fn check_exclusion(&mut self, lock: usize) {
         let keys = &*self.keys;
         let readers = keys.readers(self.scenario, lock).count();
-        let (weight, limit) =
-            keys.permits(self.scenario, lock).fold((0, u8::MAX), |(weight, limit), (_, l, w)| (weight + w, limit.min(l)));
+        let (weight, limit) = keys
+            .permits(self.scenario, lock)
+            .fold((0, u8::MAX), |(weight, limit), (_, l, w)| {
+                (weight + w, limit.min(l))
+            });
         let writer = keys.holders[lock].present();
         if writer && (readers > 0 || weight > 0) || readers > 0 && weight > 0 {
-            self.violations.push(Violation::new(Property::Exclusion, "tenures that exclude each other are there at once"));
+            self.violations.push(Violation::new(
+                Property::Exclusion,
+                "tenures that exclude each other are there at once",
+            ));
         }
         if weight > limit {
-            self.violations.push(Violation::new(Property::Capacity, "more weight is held than a permit's limit allows"));
+            self.violations.push(Violation::new(
+                Property::Capacity,
+                "more weight is held than a permit's limit allows",
+            ));
         }
     }
 
