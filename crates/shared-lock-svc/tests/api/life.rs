@@ -1,0 +1,66 @@
+//! The way up and the way down.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use serde_json::json;
+use testbed::Scratch;
+
+use crate::app::TestApp;
+
+#[tokio::test]
+async fn on_sigterm_waiters_are_sent_elsewhere_and_the_process_ends_well() {
+    for store in ["memory", "embedded"] {
+        let app = Arc::new(TestApp::with(&[("STORAGE_TYPE", store)]).await);
+        app.holds("jobs", "first").await;
+        let waiting = Arc::clone(&app);
+        let waiter = tokio::spawn(async move {
+            let wish = json!({ "holder": "second", "ttl_ms": 1000, "wait_ms": 60_000 });
+            waiting.acquire("jobs", wish).await
+        });
+        app.queue_is("jobs", 1, Duration::from_secs(5)).await;
+        let asked = Instant::now();
+        let status = app.service.terminate().await.unwrap();
+        assert!(status.success(), "{store}: {status:?}");
+        assert!(asked.elapsed() < Duration::from_secs(5), "{store}");
+        let answer = waiter.await.unwrap();
+        assert_eq!(answer.status, 503, "{store}: {answer:?}");
+        assert_eq!(answer.body["code"], "store-unavailable");
+        assert_eq!(answer.header("retry-after"), Some("1"));
+    }
+}
+
+#[tokio::test]
+async fn an_embedded_store_goes_on_where_it_stopped() {
+    let app = TestApp::with(&[("STORAGE_TYPE", "embedded")]).await;
+    let tenure = app.holds("jobs", "me").await;
+    let status = app.service.terminate().await.unwrap();
+    assert!(status.success(), "{status:?}");
+    app.service.restart().await.unwrap();
+    let view = app.inspect("jobs").await;
+    assert_eq!(view["holders"][0]["fencing_token"], tenure["fencing_token"]);
+    assert_eq!(view["holders"][0]["token_epoch"], tenure["token_epoch"]);
+    app.gives_back("jobs", &tenure).await;
+    let next = app.holds("jobs", "you").await;
+    let token = |body: &serde_json::Value| {
+        body["fencing_token"]
+            .as_str()
+            .unwrap()
+            .parse::<u64>()
+            .unwrap()
+    };
+    assert!(token(&next) > token(&tenure));
+}
+
+#[tokio::test]
+async fn one_process_at_a_time_has_a_data_directory() {
+    let dir = Scratch::new("locks").unwrap();
+    let dir = dir.path().display().to_string();
+    let settings = [("STORAGE_TYPE", "embedded"), ("DATA_DIR", &*dir)];
+    let _first = TestApp::with(&settings).await;
+    let second = TestApp::service(&settings).start().await;
+    let told = format!("{:#}", second.err().unwrap());
+    assert!(told.contains("in use"), "{told}");
+}
