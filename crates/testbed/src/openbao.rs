@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use crate::{Launch, Process, Scratch, free_port, http, servers};
+use crate::{Launch, Process, Scratch, free_port, free_ports, http, servers};
 
 const READY: Duration = Duration::from_secs(30);
 const DEV_TOKEN: &str = "root";
@@ -48,7 +48,9 @@ impl OpenBao {
     /// When there is no `bao`, or it does not get ready.
     pub async fn start() -> Result<Self> {
         let data = Scratch::new("openbao")?;
-        Self::launch(Mode::Dev, data.path().to_owned(), free_port()?, Some(data)).await
+        // In dev mode it takes the next port too, for a cluster.
+        let port = free_ports(2)?;
+        Self::launch(Mode::Dev, data.path().to_owned(), port, Some(data)).await
     }
 
     /// Starts one on raft storage on disk; it survives `kill` and `restart`.

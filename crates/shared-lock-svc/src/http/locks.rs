@@ -78,9 +78,10 @@ async fn acquire(
         request_id: body.request_id.unwrap_or_else(RequestId::random),
         metadata: body.metadata,
     };
+    // Asked for first: what is left of the lease is counted up to the answer.
+    let epoch = locks.token_epoch().await?;
     match locks.acquire(request.clone()).await? {
         Acquisition::Acquired(tenure) => {
-            let epoch = locks.token_epoch().await?;
             let body = acquired(request, &tenure, epoch, arrival);
             Ok(HttpResponse::Created().json(body))
         }
