@@ -1,7 +1,7 @@
 //! Directories that go away with their owner.
 
 use std::{
-    fs, io,
+    fs,
     path::{Path, PathBuf},
     process,
     sync::{
@@ -11,7 +11,10 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use rustix::process::{Pid, test_kill_process};
+use rustix::{
+    io::Errno,
+    process::{Pid, test_kill_process},
+};
 
 use crate::workspace::holdfast_dir;
 
@@ -69,7 +72,5 @@ fn sweep(all: &Path) {
 }
 
 fn is_gone(process: Pid) -> bool {
-    test_kill_process(process).is_err_and(|error| {
-        io::Error::from(error).kind() == io::ErrorKind::NotFound || error == rustix::io::Errno::SRCH
-    })
+    test_kill_process(process) == Err(Errno::SRCH)
 }

@@ -14,11 +14,13 @@ use crate::{Launch, Log, Process, Scratch, build, free_port, http};
 const READY: Duration = Duration::from_secs(30);
 const DRAINED: Duration = Duration::from_secs(30);
 
+type Environment = Vec<(String, String)>;
+
 /// A service to be started as a process of its own.
 pub struct Service {
     name: String,
     binary: Option<PathBuf>,
-    env: Vec<(String, String)>,
+    env: Environment,
 }
 
 impl Service {
@@ -62,19 +64,7 @@ impl Service {
     /// When it does not compile, or ends; the message ends with its log.
     pub async fn start_listening(self) -> Result<RunningService> {
         let binary = self.built().await?;
-        let mut env = defaults(&self.name, free_port()?)?;
-        env.retain(|(name, _)| !self.sets(name));
-        let data_dir = format!("{}_DATA_DIR", prefix(&self.name)?);
-        let data = if self.sets(&data_dir) {
-            None
-        } else {
-            Some(Scratch::new(&self.name)?)
-        };
-        env.extend(
-            data.iter()
-                .map(|data| (data_dir.clone(), data.path().display().to_string())),
-        );
-        env.extend(self.env);
+        let (env, data) = self.environment()?;
         let plan = Plan {
             name: self.name,
             binary,
@@ -88,6 +78,30 @@ impl Service {
             process: Mutex::new(Arc::new(process)),
             _data: data,
         })
+    }
+
+    /// What was set, and what a service needs besides that starts beside others of its kind.
+    fn environment(&self) -> Result<(Environment, Option<Scratch>)> {
+        let prefix = prefix(&self.name)?;
+        let listen = match prefix {
+            "SHARED_LOCK" => vec![
+                ("SERVER_ADDRESS", "127.0.0.1".to_owned()),
+                ("SERVER_PORT", free_port()?.to_string()),
+            ],
+            _ => vec![("LISTEN", format!("127.0.0.1:{}", free_port()?))],
+        };
+        let mut defaults = [listen, vec![("LOG_FORMAT", "json".to_owned())]].concat();
+        let mut data = None;
+        if !self.sets(&format!("{prefix}_DATA_DIR")) {
+            let scratch = data.insert(Scratch::new(&self.name)?);
+            defaults.push(("DATA_DIR", scratch.path().display().to_string()));
+        }
+        let defaults = defaults
+            .into_iter()
+            .map(|(name, value)| (format!("{prefix}_{name}"), value));
+        let mut environment: Environment = defaults.filter(|(name, _)| !self.sets(name)).collect();
+        environment.extend(self.env.clone());
+        Ok((environment, data))
     }
 
     async fn built(&self) -> Result<PathBuf> {
@@ -212,7 +226,7 @@ impl RunningService {
 struct Plan {
     name: String,
     binary: PathBuf,
-    env: Vec<(String, String)>,
+    env: Environment,
 }
 
 impl Plan {
@@ -223,24 +237,6 @@ impl Plan {
             .fold(launch, |launch, (name, value)| launch.env(name, value))
             .spawn()
     }
-}
-
-/// What a service needs that starts beside others of its kind.
-fn defaults(service: &str, port: u16) -> Result<Vec<(String, String)>> {
-    let prefix = prefix(service)?;
-    let listen = match prefix {
-        "SHARED_LOCK" => vec![
-            ("SERVER_ADDRESS", "127.0.0.1".to_owned()),
-            ("SERVER_PORT", port.to_string()),
-        ],
-        _ => vec![("LISTEN", format!("127.0.0.1:{port}"))],
-    };
-    let settings = listen
-        .into_iter()
-        .chain([("LOG_FORMAT", "json".to_owned())]);
-    Ok(settings
-        .map(|(name, value)| (format!("{prefix}_{name}"), value))
-        .collect())
 }
 
 /// How the names of a service's environment variables begin.

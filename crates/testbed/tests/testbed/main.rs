@@ -7,4 +7,5 @@ mod etcd;
 mod fault_proxy;
 mod openbao;
 mod processes;
+mod services;
 mod up;
