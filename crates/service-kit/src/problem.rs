@@ -25,33 +25,44 @@ pub struct ProblemKind {
     pub remedy: &'static str,
 }
 
-macro_rules! kinds {
-    ($($name:ident: $code:literal, $status:literal, $title:literal, $retryable:literal, $remedy:literal;)*) => {
-        $(#[doc = $title] pub static $name: ProblemKind = ProblemKind {
+/// Defines kinds of problems, one a line, and the list of all of them.
+#[macro_export]
+macro_rules! problem_kinds {
+    (
+        $(#[$doc:meta])* $list_vis:vis static $list:ident;
+        $kind_vis:vis kinds {
+            $($name:ident: $code:literal, $status:literal, $title:literal, $retryable:literal, $remedy:literal;)*
+        }
+    ) => {
+        $(#[doc = $title] $kind_vis static $name: $crate::problem::ProblemKind = $crate::problem::ProblemKind {
             code: $code, status: $status, title: $title, retryable: $retryable, remedy: $remedy,
         };)*
-        /// The kinds that every service answers.
-        pub static COMMON: &[&ProblemKind] = &[$(&$name),*];
+        $(#[$doc])*
+        $list_vis static $list: &[&$crate::problem::ProblemKind] = &[$(&$name),*];
     };
 }
 
-kinds! {
-    MALFORMED: "malformed", 400, "The request is not well-formed.", false,
-        "Mend the request as `detail` says; for JSON it names line and column.";
-    NOT_FOUND: "not-found", 404, "There is no such resource.", false, "Check the path.";
-    METHOD_NOT_ALLOWED: "method-not-allowed", 405, "The resource does not know this method.", false,
-        "Use one of the methods in the header `Allow`.";
-    BODY_TIMEOUT: "body-timeout", 408, "The request body took too long.", true, "Send the body faster.";
-    BODY_TOO_LARGE: "body-too-large", 413, "The request body is too large.", false,
-        "Stay within the limit that `detail` names.";
-    UNSUPPORTED_MEDIA_TYPE: "unsupported-media-type", 415, "The content type is not supported.", false,
-        "Send the content type that `detail` names.";
-    INVALID: "invalid", 422, "The request is well-formed but not valid.", false,
-        "Mend the fields listed in `errors`.";
-    INTERNAL: "internal", 500, "The service failed.", true,
-        "A defect: report it with the `trace_id`.";
-    NOT_READY: "not-ready", 503, "The service is not ready.", true,
-        "Wait: `checks` names the dependency that does not answer.";
+problem_kinds! {
+    /// The kinds that every service answers.
+    pub static COMMON;
+    pub kinds {
+        MALFORMED: "malformed", 400, "The request is not well-formed.", false,
+            "Mend the request as `detail` says; for JSON it names line and column.";
+        NOT_FOUND: "not-found", 404, "There is no such resource.", false, "Check the path.";
+        METHOD_NOT_ALLOWED: "method-not-allowed", 405, "The resource does not know this method.", false,
+            "Use one of the methods in the header `Allow`.";
+        BODY_TIMEOUT: "body-timeout", 408, "The request body took too long.", true, "Send the body faster.";
+        BODY_TOO_LARGE: "body-too-large", 413, "The request body is too large.", false,
+            "Stay within the limit that `detail` names.";
+        UNSUPPORTED_MEDIA_TYPE: "unsupported-media-type", 415, "The content type is not supported.", false,
+            "Send the content type that `detail` names.";
+        INVALID: "invalid", 422, "The request is well-formed but not valid.", false,
+            "Mend the fields listed in `errors`.";
+        INTERNAL: "internal", 500, "The service failed.", true,
+            "A defect: report it with the `trace_id`.";
+        NOT_READY: "not-ready", 503, "The service is not ready.", true,
+            "Wait: `checks` names the dependency that does not answer.";
+    }
 }
 
 /// One occurrence of a problem, on its way to the caller.

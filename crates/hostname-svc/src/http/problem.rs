@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use serde_json::json;
-use service_kit::problem::{INTERNAL, INVALID, Problem, ProblemKind};
+use service_kit::{
+    problem::{INTERNAL, INVALID, Problem},
+    problem_kinds,
+};
 
 use super::bodies::NamedField;
 use crate::{
@@ -13,43 +16,37 @@ use crate::{
 /// When to come again, where nobody knows better.
 const SOON: Duration = Duration::from_secs(1);
 
-macro_rules! kinds {
-    ($($name:ident: $code:literal, $status:literal, $title:literal, $retryable:literal, $remedy:literal;)*) => {
-        $(#[doc = $title] pub(super) static $name: ProblemKind = ProblemKind {
-            code: $code, status: $status, title: $title, retryable: $retryable, remedy: $remedy,
-        };)*
-        /// The kinds of problems of this service, beside the common ones.
-        pub static PROBLEMS: &[&ProblemKind] = &[$(&$name),*];
-    };
-}
-
-kinds! {
-    HOSTNAME_NOT_FOUND: "hostname-not-found", 404, "There is no such hostname.", false,
-        "Check the name; a hostname is given out by POST /v1/hostnames.";
-    AMBIGUOUS_PREFIX: "ambiguous-prefix", 409, "The hostnames of this prefix could not be told from another's.", false,
-        "Choose another application or role: `owner` has the same letters, cut elsewhere, or the same names.";
-    PREFIX_EXHAUSTED: "prefix-exhausted", 409, "No number of this prefix fits into a hostname any more.", false,
-        "Choose shorter parts: a hostname has at most 63 characters.";
-    KEY_REUSED: "idempotency-key-reused", 422, "The idempotency key was used with another request.", false,
-        "Use a new key for a new request; a retry sends the same body.";
-    QUEUE_FULL: "queue-full", 429, "Too many requests wait.", true, "Come again after `Retry-After`.";
-    LOCK_TIMEOUT: "lock-timeout", 503, "The lock of the prefix was not to be had in time.", true,
-        "Come again after `Retry-After`; many ask for hostnames of this prefix.";
-    LOCK_UNAVAILABLE: "lock-unavailable", 503, "The lock service is unavailable.", true,
-        "Come again after `Retry-After`; an operator looks at shared-lock-svc.";
-    LOCK_FENCED: "lock-fenced", 503, "The lock service gave an old fencing token.", true,
-        "An operator looks at the lock service: was its store restored without a new token epoch?";
-    VAULT_UNAVAILABLE: "vault-unavailable", 503, "The store of hostnames is unavailable.", true,
-        "Come again after `Retry-After`, with the same Idempotency-Key if there was one.";
-    VAULT_SEALED: "vault-sealed", 503, "Vault is sealed.", true, "An operator unseals Vault.";
-    VAULT_REFUSED: "vault-refused", 503, "The store of hostnames refuses the service.", true,
-        "An operator looks at the log: a permission is missing, or a document is too large.";
-    ALLOCATION_TIMEOUT: "allocation-timeout", 503, "The hostname was not made in time.", true,
-        "Ask again with the same Idempotency-Key: the hostname is perhaps there already.";
-    DOCUMENT_DELETED: "document-deleted", 503, "A stored document was deleted by hand.", false,
-        "An operator restores the document that `detail` names.";
-    DOCUMENT_UNREADABLE: "document-unreadable", 500, "A stored document cannot be read.", false,
-        "An operator looks at the document that the log names: a newer version of the service may have written it.";
+problem_kinds! {
+    /// The kinds of problems of this service, beside the common ones.
+    pub static PROBLEMS;
+    pub(super) kinds {
+        HOSTNAME_NOT_FOUND: "hostname-not-found", 404, "There is no such hostname.", false,
+            "Check the name; a hostname is given out by POST /v1/hostnames.";
+        AMBIGUOUS_PREFIX: "ambiguous-prefix", 409, "The hostnames of this prefix could not be told from another's.", false,
+            "Choose another application or role: `owner` has the same letters, cut elsewhere, or the same names.";
+        PREFIX_EXHAUSTED: "prefix-exhausted", 409, "No number of this prefix fits into a hostname any more.", false,
+            "Choose shorter parts: a hostname has at most 63 characters.";
+        KEY_REUSED: "idempotency-key-reused", 422, "The idempotency key was used with another request.", false,
+            "Use a new key for a new request; a retry sends the same body.";
+        QUEUE_FULL: "queue-full", 429, "Too many requests wait.", true, "Come again after `Retry-After`.";
+        LOCK_TIMEOUT: "lock-timeout", 503, "The lock of the prefix was not to be had in time.", true,
+            "Come again after `Retry-After`; many ask for hostnames of this prefix.";
+        LOCK_UNAVAILABLE: "lock-unavailable", 503, "The lock service is unavailable.", true,
+            "Come again after `Retry-After`; an operator looks at shared-lock-svc.";
+        LOCK_FENCED: "lock-fenced", 503, "The lock service gave an old fencing token.", true,
+            "An operator looks at the lock service: was its store restored without a new token epoch?";
+        VAULT_UNAVAILABLE: "vault-unavailable", 503, "The store of hostnames is unavailable.", true,
+            "Come again after `Retry-After`, with the same Idempotency-Key if there was one.";
+        VAULT_SEALED: "vault-sealed", 503, "Vault is sealed.", true, "An operator unseals Vault.";
+        VAULT_REFUSED: "vault-refused", 503, "The store of hostnames refuses the service.", true,
+            "An operator looks at the log: a permission is missing, or a document is too large.";
+        ALLOCATION_TIMEOUT: "allocation-timeout", 503, "The hostname was not made in time.", true,
+            "Ask again with the same Idempotency-Key: the hostname is perhaps there already.";
+        DOCUMENT_DELETED: "document-deleted", 503, "A stored document was deleted by hand.", false,
+            "An operator restores the document that `detail` names.";
+        DOCUMENT_UNREADABLE: "document-unreadable", 500, "A stored document cannot be read.", false,
+            "An operator looks at the document that the log names: a newer version of the service may have written it.";
+    }
 }
 
 /// The problem of these fields.

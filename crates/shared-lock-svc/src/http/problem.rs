@@ -3,34 +3,28 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use service_kit::problem::{Problem, ProblemKind};
+use service_kit::{problem::Problem, problem_kinds};
 use tracing::error;
 
 use crate::{lease::Held, locks::LockError, store::StoreError};
 
-macro_rules! kinds {
-    ($($name:ident: $code:literal, $status:literal, $title:literal, $retryable:literal, $remedy:literal;)*) => {
-        $(pub(super) static $name: ProblemKind = ProblemKind {
-            code: $code, status: $status, title: $title, retryable: $retryable, remedy: $remedy,
-        };)*
-        /// The kinds of problems that this service answers beside the common ones.
-        pub static PROBLEMS: &[&ProblemKind] = &[$(&$name),*];
-    };
-}
-
-kinds! {
-    LOCK_HELD: "lock-held", 409, "Somebody else holds the lock.", true,
-        "Ask again later, under a new `request_id`, or wait in the queue with `wait_ms`.";
-    REQUEST_KNOWN: "request-known", 409, "The request id already holds this lock, or waits for it elsewhere.", false,
-        "End it with a release by `request_id`, then ask under a new one.";
-    REQUEST_ENDED: "request-ended", 410, "The request id has ended.", false,
-        "Ask under a new `request_id`.";
-    LEASE_NOT_FOUND: "lease-not-found", 404, "The lease does not hold this lock.", false,
-        "The lock is lost: stop what it protects, and acquire it again.";
-    STORE_UNAVAILABLE: "store-unavailable", 503, "The lock store does not answer.", true,
-        "Ask again after `Retry-After`; a lock that this call might have got is given back.";
-    STORE_REFUSED: "store-refused", 500, "The lock store understands, and refuses.", false,
-        "An operator looks at the log: permissions or limits of the store.";
+problem_kinds! {
+    /// The kinds of problems of this service, beside the common ones.
+    pub static PROBLEMS;
+    pub(super) kinds {
+        LOCK_HELD: "lock-held", 409, "Somebody else holds the lock.", true,
+            "Ask again later, under a new `request_id`, or wait in the queue with `wait_ms`.";
+        REQUEST_KNOWN: "request-known", 409, "The request id already holds this lock, or waits for it elsewhere.", false,
+            "End it with a release by `request_id`, then ask under a new one.";
+        REQUEST_ENDED: "request-ended", 410, "The request id has ended.", false,
+            "Ask under a new `request_id`.";
+        LEASE_NOT_FOUND: "lease-not-found", 404, "The lease does not hold this lock.", false,
+            "The lock is lost: stop what it protects, and acquire it again.";
+        STORE_UNAVAILABLE: "store-unavailable", 503, "The lock store does not answer.", true,
+            "Ask again after `Retry-After`; a lock that this call might have got is given back.";
+        STORE_REFUSED: "store-refused", 500, "The lock store understands, and refuses.", false,
+            "An operator looks at the log: permissions or limits of the store.";
+    }
 }
 
 impl From<LockError> for Problem {
