@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::future::{Either, join_all, select};
+use futures_util::future::join_all;
 use lock_client::{AcquireOptions, ClientOptions, Error, LockClient, LockGuard};
 use service_kit::health::Readiness;
 use tokio::time::{Instant, sleep};
@@ -36,6 +36,7 @@ pub struct PrefixLocks {
     client: LockClient,
     probes: reqwest::Client,
     urls: Vec<String>,
+    holder: String,
     key_prefix: String,
     ttl: Duration,
 }
@@ -65,6 +66,7 @@ impl PrefixLocks {
             client: LockClient::new(ClientOptions::new(urls.iter().cloned(), holder))?,
             probes,
             urls: urls.to_vec(),
+            holder: holder.to_owned(),
             key_prefix: key_prefix.to_owned(),
             ttl,
         })
@@ -80,42 +82,51 @@ impl PrefixLocks {
         prefix: &Prefix,
         deadline: Instant,
     ) -> Result<PrefixLock, LockError> {
-        let options = AcquireOptions {
-            ttl: self.ttl,
-            wait: deadline.saturating_duration_since(Instant::now()),
-            ..AcquireOptions::default()
-        };
         let key = format!("{}/{prefix}", self.key_prefix);
-        let acquire = Box::pin(self.client.acquire(&key, options));
-        match select(acquire, Box::pin(self.silence())).await {
-            Either::Left((Ok(guard), _)) => Ok(PrefixLock { guard }),
-            Either::Left((Err(Error::Held(_)), _)) => Err(LockError::Timeout),
-            Either::Left((Err(error), _)) => Err(LockError::Unavailable(error.to_string())),
-            Either::Right(((), _)) => Err(LockError::Unavailable("it does not answer".to_owned())),
+        let (mut client, mut urls) = (self.client.clone(), self.urls.clone());
+        loop {
+            let options = AcquireOptions {
+                ttl: self.ttl,
+                wait: deadline.saturating_duration_since(Instant::now()),
+                ..AcquireOptions::default()
+            };
+            let answering = tokio::select! {
+                acquired = client.acquire(&key, options) => return match acquired {
+                    Ok(guard) => Ok(PrefixLock { guard }),
+                    Err(Error::Held(_)) => Err(LockError::Timeout),
+                    Err(error) => Err(LockError::Unavailable(error.to_string())),
+                },
+                answering = self.silence(&urls) => answering,
+            };
+            urls = answering;
+            if urls.is_empty() {
+                return Err(LockError::Unavailable("it does not answer".to_owned()));
+            }
+            client = LockClient::new(ClientOptions::new(urls.iter().cloned(), &self.holder))
+                .map_err(|error| LockError::Unavailable(error.to_string()))?;
         }
     }
 
-    /// Resolves when no server says that it is there. A server with a queue before our lock does not
-    /// answer for a while, and nor does a dead one: only this tells them apart.
-    async fn silence(&self) {
+    /// Resolves when one of these servers does not say that it is there, with the ones that do. A server
+    /// with a queue before our lock does not answer for a while, and nor does a dead one: only this
+    /// tells them apart.
+    async fn silence(&self, urls: &[String]) -> Vec<String> {
         loop {
             sleep(SILENCE).await;
-            if !self.anybody_there().await {
-                return;
+            let answers = join_all(urls.iter().map(|url| self.probe(url, "livez"))).await;
+            let there = urls
+                .iter()
+                .zip(&answers)
+                .filter(|(_, answer)| answer.is_ok());
+            let there: Vec<_> = there.map(|(url, _)| url.clone()).collect();
+            if there.len() < urls.len() {
+                return there;
             }
         }
     }
 
-    async fn anybody_there(&self) -> bool {
-        let livez = |url: &String| {
-            self.probes
-                .get(format!("{}/livez", url.trim_end_matches('/')))
-                .send()
-        };
-        join_all(self.urls.iter().map(livez))
-            .await
-            .iter()
-            .any(Result::is_ok)
+    async fn probe(&self, url: &str, path: &str) -> reqwest::Result<reqwest::Response> {
+        self.probes.get(format!("{url}/{path}")).send().await
     }
 }
 
@@ -126,12 +137,7 @@ impl Readiness for PrefixLocks {
     }
 
     async fn check(&self) -> Result<(), String> {
-        let readyz = |url: &String| {
-            self.probes
-                .get(format!("{}/readyz", url.trim_end_matches('/')))
-                .send()
-        };
-        let answers = join_all(self.urls.iter().map(readyz)).await;
+        let answers = join_all(self.urls.iter().map(|url| self.probe(url, "readyz"))).await;
         let ready = |answer: &Result<reqwest::Response, _>| {
             answer.as_ref().is_ok_and(|a| a.status().is_success())
         };

@@ -20,6 +20,8 @@ use crate::{
 /// First and longest pause before a call is made again.
 const PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(80);
+/// How often it is looked whether the store has become silent.
+const TICK: Duration = Duration::from_millis(100);
 
 /// How a cycle is driven.
 #[derive(Debug, Clone, Copy)]
@@ -42,7 +44,7 @@ pub(crate) async fn drive(
     mut told: impl FnMut(u64, Answer),
 ) -> Result<End, AllocateError> {
     let mut under_way = FuturesUnordered::new();
-    let mut heard = Instant::now();
+    let mut silent = Duration::ZERO;
     loop {
         while under_way.len() < pace.parallel
             && let Some(call) = cycle.next_call()
@@ -55,24 +57,26 @@ pub(crate) async fn drive(
         if let Some(end) = cycle.end() {
             return Ok(end.clone());
         }
-        let silent_at = heard + pace.silence;
-        let Ok(next) = timeout_at(deadline.min(silent_at), under_way.next()).await else {
-            return Err(match silent_at < deadline {
-                true => {
-                    StoreError::Unavailable(anyhow::anyhow!("no answer within {:?}", pace.silence))
-                        .into()
+        let waited = Instant::now();
+        let next = timeout_at(deadline.min(waited + TICK), under_way.next()).await;
+        // While this process is stopped, replies pile up in its sockets: that is nobody's silence.
+        silent += waited.elapsed().min(2 * TICK);
+        match next {
+            Ok(Some((id, reply))) => {
+                let reply = reply?;
+                if !matches!(reply, Reply::Unknown) {
+                    silent = Duration::ZERO;
                 }
-                false => AllocateError::Timeout,
-            });
-        };
-        let Some((id, reply)) = next else {
-            return Err(AllocateError::Internal);
-        };
-        let reply = reply?;
-        if !matches!(reply, Reply::Unknown) {
-            heard = Instant::now();
+                cycle.reply(id, reply);
+            }
+            Ok(None) => return Err(AllocateError::Internal),
+            Err(_) if Instant::now() >= deadline => return Err(AllocateError::Timeout),
+            Err(_) => (),
         }
-        cycle.reply(id, reply);
+        if silent >= pace.silence {
+            let silence = anyhow::anyhow!("no answer within {:?}", pace.silence);
+            return Err(StoreError::Unavailable(silence).into());
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use testbed::{FaultProxy, OpenBao};
+use testbed::{FaultProxy, OpenBao, Service};
 
 use crate::{
     app::{Answer, TestApp, embedded, lock_service, unique, wish},
@@ -50,6 +50,62 @@ async fn a_lock_service_that_is_silent_is_503_within_two_seconds() {
         .is_problem(503, "lock-unavailable");
     proxy.pass().await.unwrap();
     assert_eq!(app.allocate(&body).await.counter(), 2);
+}
+
+#[tokio::test]
+async fn one_silent_lock_server_of_two_is_passed_over() {
+    let locks = lock_service().await.url();
+    let proxy = FaultProxy::start(locks).await.unwrap();
+    let both = format!("{},{locks}", proxy.url());
+    let app = TestApp::with(embedded(locks).env("HOSTNAME_SVC_LOCK_URL", both)).await;
+    proxy.silent().await.unwrap();
+    let body = wish("splunk", "web", "dev");
+    let answer = within(Duration::from_secs(4), app.allocate(&body)).await;
+    assert_eq!(answer.counter(), 1);
+}
+
+#[tokio::test]
+async fn tokens_of_a_new_epoch_are_taken_and_counted() {
+    let locks = Service::new("shared-lock-svc").env("SHARED_LOCK_STORAGE_TYPE", "memory");
+    let locks = locks.start().await.unwrap();
+    let app = TestApp::with(embedded(locks.url())).await;
+    let body = wish("splunk", "web", "dev");
+    for counter in 1..=3 {
+        assert_eq!(app.allocate(&body).await.counter(), counter);
+    }
+    locks.kill().unwrap();
+    locks.restart().await.unwrap();
+    assert_eq!(app.allocate(&body).await.counter(), 4);
+    let text = app
+        .client
+        .get(app.url("/metrics"))
+        .send()
+        .await
+        .unwrap()
+        .text()
+        .await
+        .unwrap();
+    assert!(
+        text.contains("hostname_token_epoch_changes_total 1"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn a_token_that_went_back_within_its_epoch_moves_no_counter() {
+    let locks = Service::new("shared-lock-svc")
+        .env("SHARED_LOCK_STORAGE_TYPE", "memory")
+        .env("SHARED_LOCK_TOKEN_EPOCH", "never-changed");
+    let locks = locks.start().await.unwrap();
+    let app = TestApp::with(embedded(locks.url())).await;
+    let body = wish("splunk", "web", "dev");
+    for counter in 1..=3 {
+        assert_eq!(app.allocate(&body).await.counter(), counter);
+    }
+    locks.kill().unwrap();
+    locks.restart().await.unwrap();
+    app.allocate(&body).await.is_problem(503, "lock-fenced");
+    assert_eq!(app.listed("").await.len(), 3);
 }
 
 #[tokio::test]
