@@ -1,6 +1,6 @@
 //! The values that every layer speaks of: keys, holders, leases, tokens. No I/O.
 
-use std::{collections::BTreeMap, fmt, num::NonZeroU64, str::FromStr, time::Duration};
+use std::{collections::BTreeMap, fmt, num::NonZeroU64, str::FromStr, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -16,8 +16,8 @@ pub struct Refused(pub String);
 /// tentens-tech/shared-lock wire takes any string of up to 1024 bytes, the empty one too
 /// ([`LockKey::parse_compat`]).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct LockKey(String);
+#[serde(try_from = "String", into = "String")]
+pub struct LockKey(Arc<str>);
 
 impl LockKey {
     const MAX_BYTES: usize = 1024;
@@ -50,42 +50,39 @@ impl LockKey {
                 key.len()
             )));
         }
-        Ok(Self(key))
-    }
-
-    /// The key as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
+        Ok(Self(key.into()))
     }
 }
 
-impl fmt::Display for LockKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+impl TryFrom<String> for LockKey {
+    type Error = Refused;
+
+    fn try_from(key: String) -> Result<Self, Refused> {
+        Self::parse_compat(key)
     }
 }
 
 /// Who holds or wants a lock, as it calls itself: 1–256 bytes without control characters.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Holder(String);
+pub struct Holder(Arc<str>);
 
 impl Holder {
     /// Who has not said who it is.
     pub fn unnamed() -> Self {
-        Self("unnamed".to_owned())
+        Self("unnamed".into())
     }
 }
 
 /// Names one request to acquire: 1–64 characters of `A–Z a–z 0–9 - _ .`; one id is one tenure.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct RequestId(String);
+pub struct RequestId(Arc<str>);
 
 impl RequestId {
     /// A request id that nobody has used.
     pub fn random() -> Self {
-        Self(Uuid::new_v4().to_string())
+        Self(Uuid::new_v4().to_string().into())
     }
 }
 
@@ -98,7 +95,7 @@ impl TryFrom<String> for Holder {
                 "must be 1 to 256 bytes without control characters".into(),
             ));
         }
-        Ok(Self(holder))
+        Ok(Self(holder.into()))
     }
 }
 
@@ -112,7 +109,7 @@ impl TryFrom<String> for RequestId {
                 "must be 1 to 64 characters of A-Z, a-z, 0-9, '-', '_' and '.'".into(),
             ));
         }
-        Ok(Self(id))
+        Ok(Self(id.into()))
     }
 }
 
@@ -126,7 +123,7 @@ macro_rules! text {
         }
         impl From<$name> for String {
             fn from(value: $name) -> Self {
-                value.0
+                value.0.as_ref().to_owned()
             }
         }
         impl fmt::Display for $name {
@@ -136,7 +133,7 @@ macro_rules! text {
         }
     )*};
 }
-text!(Holder, RequestId);
+text!(LockKey, Holder, RequestId);
 
 /// Identity of a lease, as the store gave it. An int64 in etcd: a decimal string in JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

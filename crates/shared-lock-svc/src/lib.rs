@@ -125,7 +125,7 @@ impl Store {
     }
 
     async fn embedded(dir: &Path) -> anyhow::Result<Self> {
-        let store = Arc::new(EmbeddedStore::open(dir).await?);
+        let store = Arc::new(EmbeddedStore::open(dir, EmbeddedStore::options()).await?);
         let embedded = Some(Arc::clone(&store));
         Ok(Self {
             embedded,

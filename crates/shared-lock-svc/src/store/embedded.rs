@@ -47,13 +47,18 @@ pub enum EmbeddedError {
 }
 
 impl EmbeddedStore {
+    /// How its directory is opened.
+    pub fn options() -> Options {
+        Options::new("shared-lock-svc", rows::FORMAT)
+    }
+
     /// Opens the store in `dir`, which is made if it is not there, and goes on where it stopped.
     /// Must be called on a tokio runtime.
     ///
     /// # Errors
     /// The directory is somebody else's, in use, or cannot be read.
-    pub async fn open(dir: &Path) -> Result<Self, EmbeddedError> {
-        let disk = Durable::open(dir, Options::new("shared-lock-svc", rows::FORMAT))?;
+    pub async fn open(dir: &Path, options: Options) -> Result<Self, EmbeddedError> {
+        let disk = Durable::open(dir, options)?;
         let epoch = rows::epoch(&disk).await?;
         let saved = rows::load(&disk)?;
         let clock = Clock::start();

@@ -16,7 +16,7 @@ const ROUNDS: usize = 8;
 const WORKERS: usize = 12;
 
 /// What the service has acknowledged.
-#[derive(Default)]
+#[derive(Default, Clone)]
 struct Acknowledged {
     /// Tenures that nobody has tried to release.
     held: HashMap<String, Value>,
@@ -116,7 +116,8 @@ async fn every_acknowledged_grant_and_release_survives_sigkill() {
         app.service.kill().unwrap();
         workers.join_all().await;
         app.service.restart().await.unwrap();
-        check(&app, &acknowledged.lock().unwrap()).await;
+        let acknowledged = acknowledged.lock().unwrap().clone();
+        check(&app, &acknowledged).await;
     }
     let grants = acknowledged.lock().unwrap().grants;
     println!("{grants} grants, {ROUNDS} kills, nothing lost");

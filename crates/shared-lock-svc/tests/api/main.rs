@@ -4,6 +4,7 @@
 
 mod acquire;
 mod app;
+mod client;
 mod inspect;
 mod keep_alive;
 mod keys;

@@ -4,17 +4,24 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use shared_lock_svc::{
     lease::{AcquireRequest, Acquisition},
-    store::embedded::EmbeddedStore,
+    store::{
+        LockStore, StoreError,
+        embedded::{EmbeddedError, EmbeddedStore},
+    },
 };
 use tempfile::TempDir;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::contract::{
     self, Store, acquired, assert_between, end, holds, key, release, request, until, waits,
 };
 
+async fn try_open(dir: &Path) -> Result<EmbeddedStore, EmbeddedError> {
+    EmbeddedStore::open(dir, EmbeddedStore::options()).await
+}
+
 async fn open(dir: &Path) -> Store {
-    Arc::new(EmbeddedStore::open(dir).await.unwrap())
+    Arc::new(try_open(dir).await.unwrap())
 }
 
 /// Ends a store as a crash would, and opens its directory again.
@@ -22,7 +29,7 @@ async fn reopen(store: Store, dir: &Path) -> Store {
     drop(store);
     let deadline = Instant::now() + Duration::from_secs(5);
     loop {
-        match EmbeddedStore::open(dir).await {
+        match try_open(dir).await {
             Ok(store) => return Arc::new(store),
             Err(err) => assert!(Instant::now() < deadline, "{err:?}"),
         }
@@ -137,11 +144,43 @@ async fn waiters_are_gone_after_a_restart() {
     holds(&store, "queue", "third").await;
 }
 
+/// A disk that says no: what was asked fails, nobody is told of a lock that may not be on it, and
+/// the store says that this process is at its end.
+#[tokio::test]
+async fn nothing_is_granted_that_could_not_be_synced() {
+    let dir = TempDir::new().unwrap();
+    let faults = durable::faults::Faults::default();
+    let mut options = EmbeddedStore::options();
+    options.faults = Some(faults.clone());
+    let store = EmbeddedStore::open(dir.path(), options).await.unwrap();
+    let tenure = acquired(store.acquire(request("before", "a")).await);
+    faults.fail_syncs();
+
+    let outcome = store.acquire(request("after", "a")).await;
+    assert!(
+        matches!(outcome, Err(StoreError::Unavailable(_))),
+        "{outcome:?}"
+    );
+    timeout(Duration::from_secs(5), store.poisoned())
+        .await
+        .unwrap();
+    assert!(store.ready().await.is_err());
+    let outcome = store.inspect(&key("before")).await;
+    assert!(
+        matches!(outcome, Err(StoreError::Unavailable(_))),
+        "{outcome:?}"
+    );
+
+    let store = reopen(Arc::new(store), dir.path()).await;
+    let view = store.inspect(&key("before")).await.unwrap();
+    assert_eq!(view.holders[0].fencing_token, tenure.fencing_token);
+}
+
 #[tokio::test]
 async fn a_directory_has_one_store_at_a_time() {
     let dir = TempDir::new().unwrap();
     let _store = open(dir.path()).await;
-    let Err(second) = EmbeddedStore::open(dir.path()).await else {
+    let Err(second) = try_open(dir.path()).await else {
         panic!("two stores on one directory");
     };
     let told = format!("{:#}", anyhow::Error::from(second));
