@@ -43,7 +43,7 @@ pub(crate) fn verdict(scenario: &Scenario, state: &State, proposal: &Proposal) -
         Kind::Release => (check.tenure_is_as_told() && check.nobody_waits(), true),
         Kind::Leave => (check.tenure_is_as_told(), true),
         Kind::Cancel => (check.entry_is(proposal.request(), proposal.token), true),
-        Kind::ReadBack => (check.neither_holds_nor_waits(), true),
+        Kind::Close => (check.neither_holds_nor_waits(), true),
         Kind::ForceRelease => (check.nothing_was_added(), true),
         Kind::PlainAcquire => (
             !check.keys.holders[proposal.lock()].present(),
@@ -244,9 +244,17 @@ impl Check<'_> {
         waiter.present() && waiter.place == place
     }
 
+    /// Of a holder it is known that it is another request's as long as it is the one that was read.
     fn neither_holds_nor_waits(&self) -> bool {
-        self.keys.look(self.scenario, self.proposal.request()) == Seen::Nothing
-            && self.keys.holders[self.proposal.lock()].token == self.proposal.token
+        let Self {
+            scenario,
+            keys,
+            proposal,
+            ..
+        } = self;
+        let exclusive = scenario.mode_of(proposal.request()) == Mode::Exclusive;
+        keys.look(scenario, proposal.request()) == Seen::Nothing
+            && (!exclusive || keys.holders[proposal.lock()].token == proposal.token)
     }
 
     /// No tenure of the lock is newer than those that were read.

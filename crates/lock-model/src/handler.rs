@@ -28,9 +28,9 @@ pub(crate) enum Stage {
     Queued,
     /// Read that its request holds the lock.
     Found,
-    /// The outcome of its acquire or enqueue is unknown.
-    Unknown,
-    ReadingBack,
+    /// Is to answer "not acquired", once nothing of its request can come after that.
+    Closing,
+    Burying,
     ToCancel,
     Cancelling,
 }
@@ -71,12 +71,12 @@ pub(crate) fn steps(steps: &mut Steps<'_>, request: usize) {
             Stage::Start | Stage::Again => serving.decide(),
             Stage::Queued => serving.wait(),
             Stage::ToCancel => serving.cancel(true),
-            Stage::Unknown => serving.clear_up(),
+            Stage::Closing => serving.close(),
             Stage::Found => serving.finish(),
             Stage::Idle
             | Stage::Acquiring
             | Stage::Enqueuing
-            | Stage::ReadingBack
+            | Stage::Burying
             | Stage::Cancelling => (),
         }
     }
@@ -166,9 +166,9 @@ impl Serving<'_, '_> {
         let shows_gone = !from.view(replica).waiters[request].present();
         if gone && shows_gone {
             let mut state = *from;
-            outcome::read(scenario, &mut state, request, replica, Stage::Idle);
+            outcome::read(scenario, &mut state, request, replica, Stage::Closing);
             let dropped = from.waits_in_good_order(request, replica)
-                && state.handlers[request][replica].stage == Stage::Idle;
+                && state.handlers[request][replica].stage == Stage::Closing;
             let violations = if dropped && !state.has_ended(request) {
                 vec![Violation::of(
                     Property::FirstComeFirstServed,
@@ -214,23 +214,24 @@ impl Serving<'_, '_> {
         }
     }
 
-    /// After an unknown outcome: a session is read back; a pooled lease is revoked, and then the
-    /// entry that may stand in the queue is cancelled.
-    fn clear_up(&mut self) {
+    /// Before "not acquired" is answered without a tombstone: one is put, unless the request holds or
+    /// waits after all; or the pooled lease is revoked, and the entry that may stand in the queue is
+    /// cancelled.
+    fn close(&mut self) {
         let (scenario, from) = (self.steps.scenario, self.steps.from);
         let (request, replica) = (self.request, self.replica);
-        if scenario.sessions {
+        if scenario.sessions || scenario.makes(Mistake::PooledClosesByTombstone) {
             let mut state = *from;
             if let Seen::Holds { .. } | Seen::Waits { .. } = from.keys().look(scenario, request) {
-                outcome::read(scenario, &mut state, request, replica, Stage::Unknown);
+                outcome::read(scenario, &mut state, request, replica, Stage::Closing);
                 return self.steps.fair(Event::Looked { request, replica }, state);
             }
             let token = from.keys().holders[scenario.lock_of(request)].token;
             let proposal = Proposal {
                 token,
-                ..self.proposal(Kind::ReadBack)
+                ..self.proposal(Kind::Close)
             };
-            return self.propose(Stage::ReadingBack, proposal, true);
+            return self.propose(Stage::Burying, proposal, true);
         }
         let mut state = *from;
         let told = &from.clients[request];

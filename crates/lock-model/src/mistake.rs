@@ -26,6 +26,8 @@ pub enum Mistake {
     DeadEntryStays,
     /// A release by request id acts once and is over, whatever came of it.
     ReleaseByRequestIdOnce,
+    /// A replica whose liveness key is gone answers "not acquired" without a tombstone.
+    FinalAnswerWithoutTombstone,
     /// The replica's liveness key is not compared by acquire and enqueue.
     NoLivenessCompare,
 
@@ -68,6 +70,8 @@ pub enum Mistake {
 
     /// A pooled request of unknown outcome revokes its lease and leaves its queue entry to others.
     RevokeWithoutCancel,
+    /// A pooled request is closed by a tombstone, like one in a session, and its lease not revoked.
+    PooledClosesByTombstone,
     /// Hand-over and promotion do not compare that the waiters' leases live.
     GrantWithoutGuard,
     /// Hand-over and promotion do not compare that their head is first.
@@ -90,6 +94,7 @@ impl Mistake {
         Self::GoneMeansNotAcquired,
         Self::DeadEntryStays,
         Self::ReleaseByRequestIdOnce,
+        Self::FinalAnswerWithoutTombstone,
         Self::NoLivenessCompare,
         Self::BargingPastTheQueue,
         Self::WriterIgnoresReaders,
@@ -109,6 +114,7 @@ impl Mistake {
         Self::EnqueueIgnoresTheHolder,
         Self::CapacityCompareForgetsWhoLeaves,
         Self::RevokeWithoutCancel,
+        Self::PooledClosesByTombstone,
         Self::GrantWithoutGuard,
         Self::GrantWithoutOrder,
         Self::GrantWithoutRoom,

@@ -39,9 +39,10 @@ pub(crate) fn learn(
         Source::Nobody => (),
         Source::Client | Source::CleanUp => release::learn(scenario, state, proposal, verdict),
         Source::Handler => {
-            let lost = verdict == Verdict::LeaseGone
-                || verdict == Verdict::Fails && lacks_a_lease(scenario, state, proposal);
-            if lost && state.lives(proposal.lease) && state.present(proposal.replica()) {
+            let session_gone = scenario.sessions && !state.keys().guarded(proposal.lease);
+            let begins = matches!(proposal.kind, Kind::Acquire | Kind::Enqueue);
+            let told_gone = verdict != Verdict::Passes && begins && session_gone;
+            if told_gone && state.lives(proposal.lease) {
                 violations.push(Violation::of(
                     Property::ToldTheTruth,
                     proposal.request(),
@@ -61,7 +62,7 @@ pub(crate) fn give_up(state: &mut State, proposal: &Proposal) {
         Source::Handler => {
             state.handlers[proposal.request()][proposal.replica()].stage = match proposal.kind {
                 Kind::Cancel => Stage::ToCancel,
-                _ => Stage::Unknown,
+                _ => Stage::Closing,
             };
         }
     }
@@ -77,35 +78,32 @@ fn learn_in_handler(scenario: &Scenario, state: &mut State, proposal: &Proposal,
             handler.place = written;
         }
         (Kind::Acquire, Verdict::Passes) => read(scenario, state, request, replica, Stage::Again),
-        (Kind::Cancel | Kind::ReadBack, Verdict::Passes) => {
+        (Kind::Cancel | Kind::Close, Verdict::Passes) => {
             handler::answer_not(state, request, replica)
         }
         (Kind::Acquire | Kind::Enqueue, Verdict::Fails) => {
-            if lacks_a_lease(scenario, state, proposal) {
+            let absent = !state.present(replica);
+            if scenario.sessions && !state.keys().guarded(proposal.lease)
+                || absent && scenario.makes(Mistake::FinalAnswerWithoutTombstone)
+            {
                 handler::answer_not(state, request, replica);
             } else {
-                read(scenario, state, request, replica, Stage::Again);
+                let otherwise = if absent { Stage::Closing } else { Stage::Again };
+                read(scenario, state, request, replica, otherwise);
             }
         }
         (Kind::Cancel, Verdict::Fails) if scenario.makes(Mistake::GoneMeansNotAcquired) => {
             handler::answer_not(state, request, replica);
         }
-        (Kind::Cancel, Verdict::Fails) => read(scenario, state, request, replica, Stage::Idle),
-        (Kind::ReadBack, Verdict::Fails) => read(scenario, state, request, replica, Stage::Unknown),
+        (Kind::Cancel, Verdict::Fails) => read(scenario, state, request, replica, Stage::Closing),
+        (Kind::Close, Verdict::Fails) => read(scenario, state, request, replica, Stage::Closing),
         (_, Verdict::LeaseGone) => handler::answer_not(state, request, replica),
         _ => (),
     }
 }
 
-/// Whether a compare of acquire or enqueue fails for want of the session or of the replica itself.
-fn lacks_a_lease(scenario: &Scenario, state: &State, proposal: &Proposal) -> bool {
-    let begins = matches!(proposal.kind, Kind::Acquire | Kind::Enqueue);
-    let session_gone = scenario.sessions && !state.keys().guarded(proposal.lease);
-    begins && (session_gone || !state.present(proposal.replica()))
-}
-
 /// The handler reads what there is of its request and goes on from there; `otherwise` when there is
-/// nothing of it and no tombstone either, [`Stage::Idle`] for "it answers not acquired".
+/// nothing of it and no tombstone either.
 pub(crate) fn read(
     scenario: &Scenario,
     state: &mut State,
@@ -140,9 +138,7 @@ pub(crate) fn read(
             handler.place = place;
         }
         Seen::Waits { .. } => handler::answer_known(state, request, replica),
-        Seen::Nothing if ended || otherwise == Stage::Idle => {
-            handler::answer_not(state, request, replica)
-        }
+        Seen::Nothing if ended => handler::answer_not(state, request, replica),
         Seen::Nothing => handler.stage = otherwise,
     }
 }

@@ -23,8 +23,8 @@ pub(crate) enum Kind {
     /// End a tenure while the head of the queue does not fit.
     Leave,
     Cancel,
-    /// After an unknown outcome: bury the request unless it holds or waits.
-    ReadBack,
+    /// Bury the request unless it holds or waits.
+    Close,
     ForceRelease,
     PlainAcquire,
 }

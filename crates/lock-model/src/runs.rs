@@ -18,6 +18,10 @@ pub const QUICK: &[Named] = &[
         "modes=XXX clients=001 sessions duplicates=1",
     ),
     ("exclusive-repeats", "modes=XX sessions repeats=1"),
+    (
+        "exclusive-repeats-lapse",
+        "modes=XX sessions repeats=1 lapses=1 replicas=2 lag=1",
+    ),
     ("exclusive-crash", "modes=XX crashes=1"),
     (
         "exclusive-lapse",
@@ -191,6 +195,10 @@ pub const PLANTED: &[Named] = &[
         "modes=XX sessions breaks=1 replicas=1 mistake=ReleaseByRequestIdOnce",
     ),
     (
+        "planted-final-answer",
+        "modes=XX sessions repeats=1 lapses=1 mistake=FinalAnswerWithoutTombstone",
+    ),
+    (
         "planted-no-liveness",
         "modes=X sessions breaks=1 lapses=1 forgets=1 mistake=NoLivenessCompare",
     ),
@@ -266,6 +274,14 @@ pub const SPARE: &[Named] = &[
     (
         "spare-cancel-after-revoke",
         "modes=XX unknown=1 expiries=1 mistake=RevokeWithoutCancel",
+    ),
+    (
+        "spare-revoke",
+        "modes=XX unknown=1 timeouts=1 expiries=1 mistake=PooledClosesByTombstone",
+    ),
+    (
+        "spare-revoke-readers",
+        "modes=SXS unknown=1 replicas=1 expiries=1 mistake=PooledClosesByTombstone",
     ),
     (
         "spare-guard",

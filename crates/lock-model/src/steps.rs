@@ -222,7 +222,7 @@ impl Touched {
                 puts: 0,
                 deletes: entry(own),
             },
-            Kind::ReadBack | Kind::Nothing => Self {
+            Kind::Close | Kind::Nothing => Self {
                 puts: 0,
                 deletes: 0,
             },

@@ -362,7 +362,7 @@ fn act(scenario: &Scenario, proposal: &Proposal) -> String {
         Kind::Release => format!("{request} releases, nobody waits{clean_up}"),
         Kind::Leave => format!("{request} releases, who waits does not fit{clean_up}"),
         Kind::Cancel => format!("the entry of {request} is cancelled"),
-        Kind::ReadBack => format!("{request} is buried, for it neither holds nor waits"),
+        Kind::Close => format!("{request} is buried, for it neither holds nor waits"),
         Kind::ForceRelease => format!("all tenures of lock {} are ended", proposal.lock),
         Kind::PlainAcquire => "a plain etcd client creates the holder key".to_owned(),
     }

@@ -40,7 +40,7 @@ impl Write<'_> {
             }
             Kind::Release | Kind::Leave => self.end_tenure(proposal),
             Kind::Cancel => self.cancel(request),
-            Kind::ReadBack => self.state.bury(request),
+            Kind::Close => self.state.bury(request),
             Kind::ForceRelease => self.end_all(proposal),
             Kind::PlainAcquire => {
                 self.put_holder(proposal.lock(), PLAIN, proposal.lease, PLAIN, false);

@@ -7,12 +7,17 @@ use lock_model::runs;
 fn breaks_nothing(name: &str) {
     let report = super::explore(name);
     assert!(report.is_clean(), "{report}");
-    println!("{report}");
 }
 
 #[test]
 fn an_entry_left_by_a_revoke_is_cleared_away_by_others() {
     breaks_nothing("spare-cancel-after-revoke");
+}
+
+#[test]
+fn a_pooled_request_may_be_closed_by_a_tombstone_like_one_in_a_session() {
+    breaks_nothing("spare-revoke");
+    breaks_nothing("spare-revoke-readers");
 }
 
 #[test]
