@@ -43,7 +43,7 @@ use tracing::Instrument;
 pub use self::options::{EtcdOptions, EtcdTls};
 use self::{
     client::Etcd, fault::Fault, keys::LockPath, leases::renewal, promote::Promotions,
-    replica::Replica, requests::Requests, tombstones::Tombstones, view::View,
+    replica::Replica, requests::Requests, sight::Question, tombstones::Tombstones, view::View,
 };
 use super::{LockStore, Renewal, StoreError};
 use crate::lease::{AcquireRequest, Acquisition, LeaseId, LockKey, LockView, Release};
@@ -182,7 +182,10 @@ impl Core {
         let path = LockPath::of(key);
         // A leader that was stopped may confirm a lease that is gone: the holder key must be there.
         let limit = self.options.operation_timeout;
-        let (kept, seen) = tokio::join!(self.keep_lease_once(lease, limit), self.look_at(&path));
+        let (kept, seen) = tokio::join!(
+            self.keep_lease_once(lease, limit),
+            self.look(Question::about(&path))
+        );
         let (kept, seen) = (kept?, seen?);
         let Some(sent) = kept.filter(|_| seen.holder.is_some_and(|holder| holder.lease == lease))
         else {

@@ -113,8 +113,7 @@ impl Handling {
     }
 
     pub(super) async fn look(&self) -> Result<Sight, Fault> {
-        let question = self.question();
-        question.read(&self.core.etcd.look(table::look(question)).await?, 0)
+        self.core.look(self.question()).await
     }
 
     /// Whether the lock is ours by this very request: an earlier tenure of its id has another lease.
@@ -210,25 +209,27 @@ impl Handling {
 
     /// Has etcd confirm that the tenure lease is alive: nobody is told "acquired" before.
     async fn confirm(&self, token: i64) -> Result<Verdict, Fault> {
-        if self.entry.abandoned.is_cancelled() {
-            return Ok(Verdict::Abandoned(Some(token)));
+        let lease = self.lease.ok_or(Fault::LeaseNotFound)?;
+        loop {
+            if self.entry.abandoned.is_cancelled() {
+                return Ok(Verdict::Abandoned(Some(token)));
+            }
+            let limit = self.core.options.operation_timeout;
+            match self.core.keep_lease_once(lease.id, limit).await {
+                Ok(sent) => {
+                    let left = renewal(lease.ttl, sent.ok_or(Fault::LeaseNotFound)?);
+                    return Ok(Verdict::Granted(Tenure {
+                        lease_id: lease.id,
+                        fencing_token: fencing_token(token)?,
+                        ttl: left.ttl,
+                        remaining: left.remaining,
+                    }));
+                }
+                // Whoever has time to wait also outwaits an election in etcd.
+                Err(_) if Instant::now() < self.deadline => sleep(RETRY).await,
+                Err(fault) => return Err(fault),
+            }
         }
-        let Some(lease) = self.lease else {
-            return Err(Fault::LeaseNotFound);
-        };
-        let kept = self
-            .core
-            .keep_lease_once(lease.id, self.core.options.operation_timeout)
-            .await?;
-        let sent = kept.ok_or(Fault::LeaseNotFound)?;
-        let fencing_token = fencing_token(token)?;
-        let left = renewal(lease.ttl, sent);
-        Ok(Verdict::Granted(Tenure {
-            lease_id: lease.id,
-            fencing_token,
-            ttl: left.ttl,
-            remaining: left.remaining,
-        }))
     }
 
     /// Tells the callers, and undoes what nobody was told of.

@@ -43,6 +43,8 @@ pub(super) struct Etcd {
     clients: Mutex<Vec<Option<Client>>>,
     standing: watch::Sender<Standing>,
     suspect: Notify,
+    /// When etcd last answered anything.
+    heard: Mutex<Option<Instant>>,
 }
 
 /// What the prober last found.
@@ -83,6 +85,7 @@ impl Etcd {
             options,
             standing: watch::Sender::new(untried),
             suspect: Notify::new(),
+            heard: Mutex::new(None),
         }
     }
 
@@ -144,7 +147,10 @@ impl Etcd {
         loop {
             let (round, client) = self.member(deadline).await?;
             let fault = match timeout_at(deadline, request(client)).await {
-                Ok(Ok(answer)) => return Ok(answer),
+                Ok(Ok(answer)) => {
+                    self.hear();
+                    return Ok(answer);
+                }
                 Ok(Err(err)) => Fault::from(err),
                 Err(_) => Fault::Silent,
             };
@@ -172,6 +178,11 @@ impl Etcd {
         Ok(client.watch_client().max_decoding_message_size(MAX_MESSAGE))
     }
 
+    /// Notes that etcd answered.
+    pub(super) fn hear(&self) {
+        *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
     /// Has the prober look at the member in use.
     pub(super) fn suspect(&self) {
         self.suspect.notify_one();
@@ -181,19 +192,26 @@ impl Etcd {
     pub(super) async fn probe(&self) {
         let mut used = 0;
         loop {
-            let found = self.find(used).await;
-            let pause = found.is_err();
-            let member = found.map(|(index, client)| {
-                used = index;
-                client
-            });
-            self.conclude(member);
-            if pause {
-                sleep(PROBE_PAUSE).await;
-            } else {
-                self.suspect.notified().await;
+            let asked = Instant::now();
+            match self.find(used).await {
+                Ok((index, client)) => {
+                    used = index;
+                    self.conclude(Ok(client));
+                    self.suspect.notified().await;
+                }
+                // It answers others: it is slow, or we are, and to refuse all calls helps nobody.
+                Err(Fault::Silent) if self.heard_since(asked) => sleep(PROBE_PAUSE).await,
+                Err(fault) => {
+                    self.conclude(Err(fault));
+                    sleep(PROBE_PAUSE).await;
+                }
             }
         }
+    }
+
+    fn heard_since(&self, moment: Instant) -> bool {
+        let heard = *self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.is_some_and(|heard| heard > moment)
     }
 
     fn conclude(&self, member: Result<Client, Fault>) {

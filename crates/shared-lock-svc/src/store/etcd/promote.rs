@@ -75,7 +75,7 @@ impl Core {
         while holder.is_none()
             && let Some(head) = next
         {
-            let question = Question::about(path).guard(head.waiter.lease);
+            let question = Question::about(path).head().guard(head.waiter.lease);
             let answer = self
                 .etcd
                 .propose(table::promote(path, &head, question))

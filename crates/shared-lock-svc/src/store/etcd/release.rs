@@ -59,10 +59,11 @@ impl Core {
         let is_it = |holder: &HolderKey| {
             holder.token == token && lease.is_none_or(|lease| lease == holder.lease)
         };
+        let whole = Question::about(path).head();
         let mut known = Known::from(self.view.glimpse(path));
         if !known.holder.as_ref().is_some_and(is_it) || known.tenant.is_none() {
             // The view may be behind: that a tenure is over is said by etcd alone.
-            known = self.look_at(path).await?.into();
+            known = self.look(whole).await?.into();
         }
         let (mut tries, mut perhaps) = (0, false);
         while let Some(holder) = known.holder.filter(is_it) {
@@ -75,7 +76,7 @@ impl Core {
                 Err(fault) if fault.deserves_a_look() && tries < MOST_TRIES => {
                     tries += 1;
                     perhaps |= fault.is_unknown();
-                    self.look_at(path).await?.into()
+                    self.look(whole).await?.into()
                 }
                 Err(fault) => return Err(fault),
             };
@@ -120,9 +121,8 @@ impl Core {
         }
     }
 
-    /// Looks who holds a lock and who is next.
-    pub(super) async fn look_at(&self, path: &LockPath) -> Result<Sight, Fault> {
-        let question = Question::about(path);
+    /// Looks at a lock: a linearizable read.
+    pub(super) async fn look(&self, question: Question<'_>) -> Result<Sight, Fault> {
         question.read(&self.etcd.look(table::look(question)).await?, 0)
     }
 
@@ -151,7 +151,7 @@ impl Core {
         known: &Known,
     ) -> Result<Option<Sight>, Fault> {
         let tombstones = self.tombstone_lease().await?;
-        let mut question = Question::about(path);
+        let mut question = Question::about(path).head();
         let txn = match &known.head {
             Some(head) => {
                 question = question.guard(head.waiter.lease);

@@ -36,7 +36,7 @@ pub(super) struct Sight {
     pub(super) holder: Option<HolderKey>,
     /// M, and its mod revision; a tenure of tentens-tech/shared-lock has none.
     pub(super) meta: Option<(i64, Meta)>,
-    /// The first of the queue.
+    /// The first of the queue, if that was asked.
     pub(super) head: Option<Waiting>,
     pub(super) queue_length: usize,
     /// The entry of the request asked about.
@@ -73,16 +73,18 @@ pub(super) struct Question<'a> {
     path: &'a LockPath,
     request: Option<&'a RequestId>,
     replica: Option<&'a str>,
+    head: bool,
     guard: Option<LeaseId>,
 }
 
 impl<'a> Question<'a> {
-    /// Who holds, and who is next.
+    /// Who holds, and how many wait.
     pub(super) fn about(path: &'a LockPath) -> Self {
         Self {
             path,
             request: None,
             replica: None,
+            head: false,
             guard: None,
         }
     }
@@ -103,6 +105,11 @@ impl<'a> Question<'a> {
         }
     }
 
+    /// Also who is next. etcd reads the whole queue to say so.
+    pub(super) fn head(self) -> Self {
+        Self { head: true, ..self }
+    }
+
     /// Also whether this lease is alive.
     pub(super) fn guard(self, lease: LeaseId) -> Self {
         Self {
@@ -116,7 +123,14 @@ impl<'a> Question<'a> {
             // The value may be large, and is nobody's business here.
             bare(self.path.holder()),
             TxnOp::get(self.path.meta(), None),
-            TxnOp::get(self.path.queue(), Some(first_of_prefix())),
+            TxnOp::get(
+                self.path.queue(),
+                Some(if self.head {
+                    first_of_prefix()
+                } else {
+                    count_of_prefix()
+                }),
+            ),
         ];
         if let Some(request) = self.request {
             ops.push(TxnOp::get(self.path.waiter(request), None));
@@ -192,6 +206,10 @@ pub(super) fn by_place() -> GetOptions {
     GetOptions::new()
         .with_prefix()
         .with_sort(SortTarget::Create, SortOrder::Ascend)
+}
+
+fn count_of_prefix() -> GetOptions {
+    GetOptions::new().with_prefix().with_count_only()
 }
 
 fn first_of_prefix() -> GetOptions {

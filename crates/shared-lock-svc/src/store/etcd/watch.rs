@@ -105,6 +105,7 @@ impl Core {
                     }
                     Ok(Some(response)) => {
                         heard = Instant::now();
+                        self.etcd.hear();
                         for head in self.view.apply(response.events()) {
                             self.consider_promoting(head);
                         }

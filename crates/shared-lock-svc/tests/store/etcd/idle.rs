@@ -6,7 +6,7 @@ use testbed::Etcd;
 use tokio::time::sleep;
 
 use super::replica;
-use crate::contract::{holds, waits};
+use crate::contract::{acquired, holds, release, waits};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hundred_idle_waiters_read_and_write_nothing_in_etcd() {
@@ -34,24 +34,52 @@ async fn a_hundred_idle_waiters_read_and_write_nothing_in_etcd() {
     assert!(waiters.iter().all(|waiter| !waiter.is_finished()));
 }
 
+/// etcd may put a key on a lease that has run out and is about to be revoked.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_told_that_it_holds_before_its_lease_was_confirmed() {
+    let etcd = Etcd::start().await.unwrap();
+    let store = replica(etcd.endpoint()).await;
+    let before = renewals(&etcd).await;
+    for round in 1..=50 {
+        let first = holds(&store, "confirmed", "first").await;
+        let waiter = waits(&store, "confirmed", "second", Duration::from_secs(60)).await;
+        assert!(release(&store, "confirmed", &first).await);
+        let second = acquired(waiter.await.unwrap());
+        assert!(
+            renewals(&etcd).await >= before + 2 * round,
+            "each tenure by a renewal of its own"
+        );
+        assert!(release(&store, "confirmed", &second).await);
+    }
+    // Those of the replica's own life come about once a second.
+    assert!(renewals(&etcd).await < before + 2 * 50 + 50);
+}
+
+async fn renewals(etcd: &Etcd) -> u64 {
+    let lines = counters(etcd, &["etcd_debugging_lease_renewed_total"]).await;
+    lines[0].rsplit_once(' ').unwrap().1.parse().unwrap()
+}
+
 /// Ranges, puts, deletes and transactions that etcd has done.
 async fn work(etcd: &Etcd) -> Vec<String> {
-    let metrics = reqwest::get(format!("{}/metrics", etcd.endpoint()))
-        .await
-        .unwrap()
-        .text()
-        .await
-        .unwrap();
-    let counters = [
+    let names = [
         "etcd_mvcc_range_total",
         "etcd_mvcc_put_total",
         "etcd_mvcc_delete_total",
         "etcd_mvcc_txn_total",
     ];
+    counters(etcd, &names).await
+}
+
+async fn counters(etcd: &Etcd, names: &[&str]) -> Vec<String> {
+    let metrics = reqwest::get(format!("{}/metrics", etcd.endpoint()))
+        .await
+        .unwrap();
+    let metrics = metrics.text().await.unwrap();
     let lines = metrics
         .lines()
-        .filter(|line| counters.iter().any(|name| line.starts_with(name)));
+        .filter(|line| names.iter().any(|name| line.starts_with(name)));
     let lines: Vec<String> = lines.map(str::to_owned).collect();
-    assert_eq!(lines.len(), counters.len(), "{lines:?}");
+    assert_eq!(lines.len(), names.len(), "{lines:?}");
     lines
 }

@@ -1,14 +1,14 @@
 //! Entries and lives that ended where nobody looked.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use etcd_client::{GetOptions, PutOptions};
-use shared_lock_svc::lease::{AcquireRequest, Acquisition};
+use shared_lock_svc::lease::{AcquireRequest, Acquisition, RequestId};
 use testbed::{Etcd, eventually};
 use tokio::time::{sleep, timeout};
 
 use super::{IdleReplica, entries_of, kill_lease_of, plain, replica, shared};
-use crate::contract::{acquired, holds, key, release, request, until, waits};
+use crate::contract::{acquired, holds, key, queued, release, request, start, until, waits};
 
 const LONG: Duration = Duration::from_secs(50);
 
@@ -88,7 +88,7 @@ async fn a_waiter_whose_lease_is_dead_leaves_the_queue_by_itself() {
         wait: LONG,
         ..request("notices", "notices's dead")
     };
-    let dead = crate::contract::queued(&store, asked).await;
+    let dead = queued(&store, asked).await;
     kill_lease_of(&mut client, "notices's dead").await;
     let outcome = timeout(Duration::from_secs(4), dead)
         .await
@@ -183,6 +183,82 @@ async fn a_replica_that_lost_its_liveness_queues_its_waiters_again_and_takes_loc
             .unwrap()
             .unwrap(),
     );
+}
+
+#[tokio::test]
+async fn a_store_that_is_dropped_is_dead_in_etcd_as_well() {
+    let etcd = shared().await;
+    let (here, there) = (
+        replica(etcd.endpoint()).await,
+        replica(etcd.endpoint()).await,
+    );
+    let mut client = plain(etcd).await;
+    holds(&there, "drop", "first").await;
+    let waiter = waits(&here, "drop", "drop's waiter", LONG).await;
+    let entry = entries_of(&mut client, "drop's waiter").await.remove(0);
+    let alive = format!(
+        "/shared-lock-replica/{}",
+        entry.record["replica"].as_str().unwrap()
+    );
+    assert_eq!(client.get(alive.as_str(), None).await.unwrap().count(), 1);
+    waiter.abort();
+    drop(here);
+    eventually("the replica is gone", Duration::from_secs(5), async || {
+        let left = client.get(alive.as_str(), None).await.unwrap().count();
+        if left == 0 {
+            Ok(())
+        } else {
+            Err("it is there")
+        }
+    })
+    .await
+    .unwrap();
+    until(&there, "drop", "its waiter is gone", |view| {
+        view.waiters.is_empty()
+    })
+    .await;
+}
+
+/// etcd slows down when too many keys hang on one lease.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_more_than_five_hundred_waiters_sit_on_one_lease() {
+    let etcd = shared().await;
+    let store = replica(etcd.endpoint()).await;
+    let mut client = plain(etcd).await;
+    let tenure = holds(&store, "crowd", "first").await;
+    let asked = AcquireRequest {
+        wait: LONG,
+        ..request("crowd", "crowd's waiter")
+    };
+    let asked = || AcquireRequest {
+        request_id: RequestId::random(),
+        ..asked.clone()
+    };
+    let waiters: Vec<_> = (0..620).map(|_| start(&store, asked())).collect();
+    until(&store, "crowd", "all wait", |view| {
+        view.waiters.len() == 620
+    })
+    .await;
+    let mut seats = BTreeMap::new();
+    for entry in entries_of(&mut client, "crowd's waiter").await {
+        *seats.entry(entry.lease).or_insert(0) += 1;
+    }
+    assert_eq!(seats.values().sum::<i32>(), 620);
+    assert!(
+        seats.len() == 2 && seats.values().all(|taken| *taken <= 500),
+        "{seats:?}"
+    );
+    assert!(release(&store, "crowd", &tenure).await);
+    for waiter in waiters {
+        waiter.abort();
+    }
+    let next = AcquireRequest {
+        wait: LONG,
+        ..request("crowd", "next")
+    };
+    acquired(store.acquire(next).await);
+    let view = store.inspect(&key("crowd")).await.unwrap();
+    assert!(view.waiters.is_empty(), "{view:?}");
 }
 
 #[tokio::test]
