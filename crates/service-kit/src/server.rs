@@ -156,7 +156,7 @@ fn start(
         .disable_signals()
         .client_request_timeout(settings.read_timeout.0)
         .keep_alive(settings.idle_timeout.0)
-        .shutdown_timeout(settings.shutdown_timeout.0.as_secs())
+        .shutdown_timeout(settings.shutdown_timeout.0.as_secs_f64().ceil() as u64)
         // A caller that hangs up has left: its handler is dropped, and undoes what it waited for.
         .h1_allow_half_closed(false)
         .tcp_nodelay(true);
@@ -204,10 +204,11 @@ fn common(config: &mut ServiceConfig) {
             web::QueryConfig::default()
                 .error_handler(|err, _| Problem::invalid("query", err).into()),
         )
-        .service(web::resource("/livez").get(livez))
-        .service(web::resource("/readyz").get(readyz))
-        .service(web::resource("/health").get(livez))
-        .service(web::resource("/metrics").get(metrics))
+        // Probes of all kinds ask these: by GET, by HEAD, by whatever the wire of old allowed.
+        .service(web::resource("/livez").to(livez))
+        .service(web::resource("/readyz").to(readyz))
+        .service(web::resource("/health").to(livez))
+        .service(web::resource("/metrics").to(metrics))
         .service(web::resource("/problems/{code}").get(problem))
         .default_service(web::to(|| async {
             Err::<HttpResponse, _>(Problem::new(&NOT_FOUND, "no such path"))

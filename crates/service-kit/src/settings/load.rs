@@ -27,23 +27,24 @@ pub struct Loaded<S> {
 /// # Errors
 /// A value is missing, empty or not allowed; the line names the setting, the value and what is.
 pub fn load<S: Section>(prefix: &str, file: Option<&Path>) -> Result<Loaded<S>, SettingsError> {
-    load_from(
-        prefix,
-        file,
-        std::env::vars_os()
-            .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))),
-    )
+    let ours = format!("{prefix}_");
+    let environment = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
+        .filter(|(name, _)| name.starts_with(&ours))
+        .map(|(name, value)| match value.into_string() {
+            Ok(value) => Ok((name, value)),
+            Err(_) => Err(SettingsError(format!("the value of {name} is not UTF-8"))),
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    load_from(prefix, file, environment)
 }
 
 fn load_from<S: Section>(
     prefix: &str,
     file: Option<&Path>,
-    environment: impl Iterator<Item = (String, String)>,
+    environment: Vec<(String, String)>,
 ) -> Result<Loaded<S>, SettingsError> {
     let table = S::table();
-    let environment: Vec<_> = environment
-        .filter(|(name, _)| name.starts_with(&format!("{prefix}_")))
-        .collect();
     let config = merge(prefix, &table, file, &environment)?;
     let settings = serde_path_to_error::deserialize(config.clone()).map_err(|err| {
         let path = err.path().to_string();
@@ -76,7 +77,8 @@ fn merge(
     file: Option<&Path>,
     environment: &[(String, String)],
 ) -> Result<Config, SettingsError> {
-    let broken = |err: ConfigError| SettingsError(err.to_string());
+    // What is wrong with a file is drawn over several lines.
+    let broken = |err: ConfigError| SettingsError(err.to_string().replace('\n', " "));
     let mut builder = Config::builder();
     for setting in table {
         if let Some(default) = setting.default {
@@ -201,7 +203,8 @@ mod tests {
     ) -> Result<Loaded<Whole>, String> {
         let pairs = environment
             .iter()
-            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect();
         load_from("TEST", file, pairs).map_err(|err| err.to_string())
     }
 

@@ -72,7 +72,7 @@ impl TestService {
     async fn start() -> Self {
         let mut settings: ServerSettings = load("NOBODY_SETS_THIS", None).unwrap().settings;
         settings.body_limit = 100;
-        settings.shutdown_timeout.0 = Duration::from_secs(5);
+        settings.shutdown_timeout.0 = Duration::from_secs(30);
         let listener = bind("127.0.0.1:0".parse().unwrap(), &settings, "TEST").unwrap();
         let address = listener.local_addr().unwrap();
         let (dependency, watched) = watch::channel(Ok(()));
