@@ -203,12 +203,14 @@ impl Committer {
             return Err(WriteError::Poisoned);
         }
         if let Some(on_commit) = &self.options.on_commit {
-            on_commit(&Commit {
+            let commit = Commit {
                 jobs,
                 rows,
                 bytes: writes.bytes(),
                 took: started.elapsed(),
-            });
+            };
+            // Whoever counts must not end the thread that everybody's writes wait for.
+            let _ = catch_unwind(AssertUnwindSafe(|| on_commit(&commit)));
         }
         Ok(())
     }

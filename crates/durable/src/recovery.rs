@@ -74,21 +74,22 @@ fn unfinished_file(dir: &Path) -> PathBuf {
     dir.join("table.redb.new")
 }
 
-/// Creates the directory, for this user alone, and syncs its name.
+/// Creates the directory and what is missing above it, for this user alone, and syncs their names.
 fn create_dir(dir: &Path) -> Result<(), OpenError> {
-    if dir.is_dir() {
-        return Ok(());
-    }
+    let missing: Vec<_> = dir.ancestors().take_while(|it| !it.is_dir()).collect();
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(dir)
         .map_err(OpenError::io("create", dir))?;
-    match dir.parent() {
-        Some(parent) if parent.as_os_str().is_empty() => sync_dir(Path::new(".")),
-        Some(parent) => sync_dir(parent),
-        None => Ok(()),
+    for created in missing {
+        match created.parent() {
+            Some(parent) if parent.as_os_str().is_empty() => sync_dir(Path::new("."))?,
+            Some(parent) => sync_dir(parent)?,
+            None => (),
+        }
     }
+    Ok(())
 }
 
 /// Takes the directory for this process; the kernel gives it back when the process ends.
@@ -144,6 +145,7 @@ fn copy_all(dir: &Path, options: &Options) -> Result<(), OpenError> {
         .set_check_integrity_on_open(true)
         .open(&from)
         .map_err(OpenError::storage("check", &from))?;
+    check_format(&old, dir, options)?;
     let new = Builder::new()
         .set_cache_size(options.cache_bytes)
         .create(&to)

@@ -89,11 +89,11 @@ async fn serve_until(
     http::serve(parts, Arc::clone(&locks), compat, down)
         .await
         .context("serving")?;
-    if failed {
-        bail!("the store failed to write; the next start will copy it before it is ready");
-    }
     // Once more: what the last requests left behind in the store.
     locks.close().await;
+    if failed || store.has_failed() {
+        bail!("the store failed to write; the next start will copy it before it is ready");
+    }
     Ok(())
 }
 
@@ -144,9 +144,15 @@ impl Store {
     /// Resolves when the store can be used no more in this process.
     async fn failed(&self) {
         match &self.embedded {
-            Some(store) => store.poisoned().await,
+            Some(store) => store.failed().await,
             None => std::future::pending().await,
         }
+    }
+
+    fn has_failed(&self) -> bool {
+        self.embedded
+            .as_ref()
+            .is_some_and(|store| store.has_failed())
     }
 }
 

@@ -11,6 +11,7 @@ use std::path::Path;
 
 use async_trait::async_trait;
 use durable::{Durable, OpenError, Options, ReadError};
+use tokio::sync::watch;
 
 use self::journal::DiskJournal;
 use super::{
@@ -26,6 +27,8 @@ use crate::{
 pub struct EmbeddedStore {
     machine: Machine,
     disk: Durable,
+    /// How far the disk is.
+    written: watch::Receiver<u64>,
     epoch: String,
 }
 
@@ -64,17 +67,28 @@ impl EmbeddedStore {
         let clock = Clock::start();
         let table = Table::default().restored(saved, clock.now());
         let journal = DiskJournal::start(disk.clone());
+        let written = journal.progress();
         Ok(Self {
+            written,
             machine: Machine::start(table, clock, Some(Box::new(journal))),
             disk,
             epoch,
         })
     }
 
-    /// Resolves when the disk has failed: the process must then end, and the next one looks at
-    /// every row before it trusts it.
-    pub async fn poisoned(&self) {
-        self.disk.poisoned().await;
+    /// Resolves when changes do not reach the disk any more: the process must then end, and the
+    /// next one looks at every row before it trusts it.
+    pub async fn failed(&self) {
+        let mut written = self.written.clone();
+        tokio::select! {
+            () = self.disk.poisoned() => (),
+            _ = written.wait_for(|_| false) => (),
+        }
+    }
+
+    /// Whether it has come to that.
+    pub fn has_failed(&self) -> bool {
+        self.disk.is_poisoned() || self.written.has_changed().is_err()
     }
 }
 

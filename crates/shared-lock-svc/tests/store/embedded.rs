@@ -161,7 +161,7 @@ async fn nothing_is_granted_that_could_not_be_synced() {
         matches!(outcome, Err(StoreError::Unavailable(_))),
         "{outcome:?}"
     );
-    timeout(Duration::from_secs(5), store.poisoned())
+    timeout(Duration::from_secs(5), store.failed())
         .await
         .unwrap();
     assert!(store.ready().await.is_err());

@@ -49,6 +49,11 @@ impl DiskJournal {
             settled,
         }
     }
+
+    /// How far the disk is; it has ended when nothing is written any more.
+    pub(super) fn progress(&self) -> watch::Receiver<u64> {
+        self.settled.clone()
+    }
 }
 
 #[async_trait]
@@ -80,8 +85,8 @@ impl Journal for DiskJournal {
     }
 }
 
-/// Ends with an error only: then the store is poisoned, and what it holds in memory may never have
-/// reached the disk, so nothing more is answered.
+/// Ends before its queue does only with an error: then what the store holds in memory may never
+/// have reached the disk, so nothing more is answered and the process is to end.
 async fn write_all(
     disk: Durable,
     mut queue: mpsc::UnboundedReceiver<Entry>,
