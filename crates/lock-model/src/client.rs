@@ -1,6 +1,7 @@
 //! Clients: they ask, wait, lose their connection, hold, release once or twice, or die.
 
 use crate::{
+    event::Event,
     handler::{self, Handler},
     keys::Revision,
     lease,
@@ -8,7 +9,6 @@ use crate::{
     scenario::REPLICAS,
     state::State,
     steps::Steps,
-    words::Event,
 };
 
 /// What a client knows of one of its requests.

@@ -3,13 +3,14 @@
 use std::collections::VecDeque;
 
 use crate::{
+    event::Event,
     hash::{self, Seen},
     property::{self, EVENTUAL, Violation},
     report::{Finding, Report},
     scenario::Scenario,
     state::State,
     steps::{self, Successor},
-    words::{self, Event},
+    words,
 };
 
 /// Explores `scenario` until it is exhausted, a property is broken, or the bound is reached.

@@ -2,6 +2,7 @@
 
 use crate::{
     client::Stage,
+    event::Event,
     handler,
     keys::PLAIN,
     lease::{self, Use},
@@ -10,7 +11,6 @@ use crate::{
     scenario::{LOCKS, REPLICAS, REQUESTS},
     state::{Plain, State},
     steps::Steps,
-    words::Event,
 };
 
 /// The trouble that may come next.

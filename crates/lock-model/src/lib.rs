@@ -22,6 +22,7 @@ mod release;
 mod steps;
 mod watch;
 
+mod event;
 mod explore;
 mod hash;
 mod property;

@@ -4,6 +4,7 @@
 use crate::{
     client,
     compare::{Verdict, holder_token},
+    event::Event,
     grant,
     keys::{Keys, Revision, Seen},
     mistake::Mistake,
@@ -11,7 +12,6 @@ use crate::{
     scenario::{Mode, Scenario},
     state::State,
     steps::Steps,
-    words::Event,
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]

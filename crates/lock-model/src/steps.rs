@@ -3,6 +3,7 @@
 use crate::{
     client,
     compare::{self, Verdict},
+    event::Event,
     fault, handler,
     mistake::Mistake,
     outcome,
@@ -12,7 +13,6 @@ use crate::{
     scenario::{Mode, Scenario},
     state::{FLIGHT, State},
     watch,
-    words::Event,
     write::Write,
 };
 

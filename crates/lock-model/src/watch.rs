@@ -3,6 +3,7 @@
 
 use crate::{
     compare::{self, Verdict},
+    event::Event,
     grant::{self, Run},
     handler,
     keys::{Keys, Revision, Waiter},
@@ -10,7 +11,6 @@ use crate::{
     proposal::{Kind, Proposal, Source},
     scenario::{LOCKS, REPLICAS, REQUESTS},
     steps::Steps,
-    words::Event,
 };
 
 /// A replica sees the next event.
