@@ -1,7 +1,7 @@
 //! Gives out numbers: queue → lock → counter → keys → records → answers.
 //!
 //! Requests for one prefix stand in one queue; a task takes the lock of the prefix once for as many of
-//! them as there are, and runs a [`cycle`] for each batch.
+//! them as there are, and runs a cycle for each batch.
 
 mod cycle;
 mod driver;

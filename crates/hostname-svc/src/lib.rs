@@ -23,7 +23,6 @@ use async_trait::async_trait;
 use service_kit::{
     health::{Health, Readiness},
     server::{self, Parts},
-    settings::SettingsError,
 };
 use uuid::Uuid;
 use vault_kv::VaultKv;
@@ -31,7 +30,6 @@ use vault_kv::VaultKv;
 use crate::{
     allocator::Allocator,
     hostnames::Hostnames,
-    locks::PrefixLocks,
     metrics::Metrics,
     settings::{Settings, StoreType},
     store::{
@@ -57,13 +55,9 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
         metrics.store_operations.clone(),
     ));
     let instance = format!("hostname-svc/{}", Uuid::new_v4());
-    let lock = &settings.lock;
-    let locks = PrefixLocks::new(&lock.urls(), &instance, &lock.key_prefix, lock.ttl.0)
-        .map_err(|error| SettingsError(format!("{error:#}")))?;
-    let readiness: Vec<Arc<dyn Readiness>> = vec![
-        Arc::new(StoreReadiness(Arc::clone(&store))),
-        Arc::new(locks.clone()),
-    ];
+    let locks = settings.lock.locks(&instance)?;
+    // Without the lock service hostnames are looked up and listed all the same.
+    let readiness: Vec<Arc<dyn Readiness>> = vec![Arc::new(StoreReadiness(Arc::clone(&store)))];
     let allocator = Allocator::new(Arc::clone(&store), locks, metrics.clone(), instance, limits);
     let hostnames = Arc::new(Hostnames::new(store, allocator, metrics, limits.budget));
     let parts = Parts {
@@ -92,10 +86,10 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
         .await
         .context("serving")?;
     sweeper.abort();
-    if failed {
+    hostnames.close(CLOSING).await;
+    if failed || opened.has_failed() {
         bail!("the store failed to write; the next start will copy it before it is ready");
     }
-    hostnames.close(CLOSING).await;
     Ok(())
 }
 
@@ -112,7 +106,7 @@ impl Opened {
             StoreType::Vault => {
                 let options = settings.vault.options(settings.allocation.store_timeout)?;
                 let vault =
-                    VaultKv::connect(options).map_err(|error| SettingsError(error.to_string()))?;
+                    VaultKv::connect(options).map_err(|error| settings.vault.refusal(&error))?;
                 Ok(Self::Vault(Arc::new(VaultStore::new(
                     vault,
                     &settings.vault.base_path,
@@ -137,6 +131,10 @@ impl Opened {
             }
             Self::Embedded(store) => store.poisoned().await,
         }
+    }
+
+    fn has_failed(&self) -> bool {
+        matches!(self, Self::Embedded(store) if store.is_poisoned())
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the service can be told.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
@@ -8,9 +8,14 @@ use service_kit::{
     cli::ServiceSettings, duration::GoDuration, server::ServerSettings, settings,
     settings::SettingsError, telemetry::TelemetrySettings,
 };
-use vault_kv::{Auth, VaultOptions};
+use vault_kv::{Auth, InvalidOption, VaultOptions};
 
-use crate::allocator::Limits;
+use crate::{allocator::Limits, locks::PrefixLocks};
+
+/// The least time in which anything can be done.
+const LEAST_TIME: Duration = Duration::from_millis(100);
+/// The least life of a lease that etcd gives.
+const LEAST_TTL: Duration = Duration::from_secs(2);
 
 settings! {
     /// Settings of hostname-svc.
@@ -78,9 +83,9 @@ settings! {
     /// How hostnames are given out.
     pub struct AllocationSettings {
         /// Time that a call may take.
-        pub budget: GoDuration => Setting::env("BUDGET").default("5s").allowed("a duration such as `5s`"),
+        pub budget: GoDuration => Setting::env("BUDGET").default("5s").allowed("a duration from `100ms`"),
         /// How long the store may be silent before calls are answered with 503.
-        pub store_timeout: GoDuration => Setting::env("STORE_TIMEOUT").default("2s").allowed("a duration such as `2s`"),
+        pub store_timeout: GoDuration => Setting::env("STORE_TIMEOUT").default("2s").allowed("a duration from `100ms`"),
         /// How long the lock of a prefix is kept while requests wait, so that other replicas have their turn.
         pub max_hold: GoDuration => Setting::env("MAX_HOLD").default("500ms").allowed("a duration such as `500ms`"),
         /// Requests that share one move of the counter.
@@ -92,7 +97,7 @@ settings! {
         /// Calls to the store that one prefix makes at a time.
         pub store_parallel: usize => Setting::env("STORE_PARALLEL").default("32").allowed("a number from 1 to 256"),
         /// How often it is looked for what replicas left unfinished that are gone.
-        pub sweep_interval: GoDuration => Setting::env("SWEEP_INTERVAL").default("10m").allowed("a duration such as `10m`"),
+        pub sweep_interval: GoDuration => Setting::env("SWEEP_INTERVAL").default("10m").allowed("a duration from `1s`"),
     }
 }
 
@@ -129,8 +134,36 @@ impl ServiceSettings for Settings {
 }
 
 impl LockSettings {
-    /// The base URLs.
-    pub fn urls(&self) -> Vec<String> {
+    /// The client of the lock service.
+    ///
+    /// # Errors
+    /// A value cannot be used.
+    pub fn locks(&self, holder: &str) -> Result<PrefixLocks, SettingsError> {
+        at_least("lock.ttl", "LOCK_TTL", self.ttl, LEAST_TTL)?;
+        let key_prefix = self.key_prefix.as_str();
+        if key_prefix.is_empty()
+            || key_prefix.len() > 256
+            || key_prefix.chars().any(char::is_control)
+        {
+            return Err(refused(
+                "lock.key_prefix",
+                "LOCK_KEY_PREFIX",
+                key_prefix,
+                "a text of 1 to 256 characters",
+            ));
+        }
+        let urls = self.urls();
+        PrefixLocks::new(&urls, holder, key_prefix, self.ttl.0).map_err(|_| {
+            refused(
+                "lock.url",
+                "LOCK_URL",
+                &self.url,
+                "http or https URLs, separated by commas",
+            )
+        })
+    }
+
+    fn urls(&self) -> Vec<String> {
         let urls = self
             .url
             .split(',')
@@ -160,6 +193,7 @@ impl VaultSettings {
         {
             return Err(missing("vault.token", "VAULT_TOKEN"));
         }
+        self.check_base_path()?;
         Ok(VaultOptions {
             mount: self.mount.clone(),
             namespace: self.namespace.clone(),
@@ -167,6 +201,43 @@ impl VaultSettings {
             operation_timeout: operation_timeout.0,
             ..VaultOptions::new(&self.addr, auth)
         })
+    }
+}
+
+impl VaultSettings {
+    /// A `.` or `..` would be dropped on the way to Vault, and everything kept elsewhere.
+    fn check_base_path(&self) -> Result<(), SettingsError> {
+        let legal = |segment: &str| {
+            !matches!(segment, "" | "." | "..")
+                && segment.bytes().all(|byte| byte.is_ascii_graphic())
+        };
+        let path = self.base_path.trim_matches('/');
+        if path.is_empty() || path.split('/').all(legal) {
+            return Ok(());
+        }
+        Err(refused(
+            "vault.base_path",
+            "VAULT_BASE_PATH",
+            path,
+            "a path without `.` or `..`",
+        ))
+    }
+
+    /// The line about an option that the client of Vault refuses.
+    pub fn refusal(&self, error: &InvalidOption) -> SettingsError {
+        let env = match error.option {
+            "address" => "VAULT_ADDR",
+            "mount" => "VAULT_MOUNT",
+            "namespace" => "VAULT_NAMESPACE",
+            "ca_file" => "VAULT_CA_FILE",
+            "token" => "VAULT_TOKEN",
+            _ => "VAULT_APPROLE_MOUNT",
+        };
+        SettingsError(format!(
+            "setting {}_{env}: {}",
+            Settings::PREFIX,
+            error.reason
+        ))
     }
 }
 
@@ -200,6 +271,19 @@ impl AllocationSettings {
             self.store_parallel,
             1..=256,
         )?;
+        at_least("allocation.budget", "BUDGET", self.budget, LEAST_TIME)?;
+        at_least(
+            "allocation.store_timeout",
+            "STORE_TIMEOUT",
+            self.store_timeout,
+            LEAST_TIME,
+        )?;
+        at_least(
+            "allocation.sweep_interval",
+            "SWEEP_INTERVAL",
+            self.sweep_interval,
+            Duration::from_secs(1),
+        )?;
         Ok(Limits {
             max_hold: self.max_hold.0,
             budget: self.budget.0,
@@ -208,7 +292,7 @@ impl AllocationSettings {
             max_waiting: self.max_waiting,
             parallel: self.store_parallel,
             store_silence: self.store_timeout.0,
-            idle: std::time::Duration::from_secs(1),
+            idle: Duration::from_secs(1),
         })
     }
 }
@@ -237,8 +321,25 @@ fn within(
         usize::MAX => format!("a number from {}", range.start()),
         end => format!("a number from {} to {end}", range.start()),
     };
-    Err(SettingsError(format!(
+    Err(refused(path, env, &value.to_string(), &allowed))
+}
+
+fn at_least(
+    path: &str,
+    env: &str,
+    value: GoDuration,
+    least: Duration,
+) -> Result<(), SettingsError> {
+    if value.0 >= least {
+        return Ok(());
+    }
+    let allowed = format!("a duration from `{least:?}`");
+    Err(refused(path, env, &format!("{value:?}"), &allowed))
+}
+
+fn refused(path: &str, env: &str, value: &str, allowed: &str) -> SettingsError {
+    SettingsError(format!(
         "setting {path} ({}_{env}) is `{value}`: expected {allowed}",
         Settings::PREFIX
-    )))
+    ))
 }

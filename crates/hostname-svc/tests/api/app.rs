@@ -30,11 +30,15 @@ pub(crate) async fn lock_service() -> &'static RunningService {
         .await
 }
 
+/// Time that a call may take: the machine may be busy with other things.
+pub(crate) const PATIENCE: &str = "60s";
+
 /// hostname-svc on a store of its own, with the lock service at `locks`.
 pub(crate) fn embedded(locks: &str) -> Service {
     Service::new("hostname-svc")
         .env("HOSTNAME_SVC_STORE", "embedded")
         .env("HOSTNAME_SVC_LOCK_URL", locks)
+        .env("HOSTNAME_SVC_BUDGET", PATIENCE)
         // Each test has its own counters, so each has its own locks.
         .env("HOSTNAME_SVC_LOCK_KEY_PREFIX", unique("hostname"))
 }

@@ -152,7 +152,7 @@ async fn a_full_queue_is_429_and_whoever_waits_is_served() {
     let calls = futures_util::future::join_all((0..20).map(|_| app.allocate(&body)));
     let release = async {
         let metrics = app.url("/metrics");
-        let full = testbed::eventually("the queue is full", Duration::from_secs(4), async || {
+        let full = testbed::eventually("the queue is full", Duration::from_secs(30), async || {
             let text = app.client.get(&metrics).send().await?.text().await?;
             let full = text.contains("hostname_queue_requests 5")
                 && text.contains(r#"hostname_allocations_total{result="queue_full"} 15"#);
@@ -327,16 +327,30 @@ async fn a_replica_that_is_told_to_end_answers_its_callers_and_gives_its_lock_ba
         TestApp::with(service().await).await,
     );
     let body = wish("splunk", "web", "dev");
+    let locks = lock_client::ClientOptions::new([lock_service().await.url()], "somebody");
+    let locks = lock_client::LockClient::new(locks).unwrap();
+    let key = format!("{base}/splunk/web/dev");
+    let guard = locks
+        .acquire(&key, lock_client::AcquireOptions::default())
+        .await
+        .unwrap();
     let calls = futures_util::future::join_all((0..100).map(|_| one.allocate(&body)));
     let end = async {
         let metrics = one.url("/metrics");
-        let busy = testbed::eventually("callers wait", Duration::from_secs(5), async || {
+        let waiting = testbed::eventually("callers wait", Duration::from_secs(20), async || {
             let text = one.client.get(&metrics).send().await?.text().await?;
-            anyhow::ensure!(text.contains(r#"http_server_active_requests{http_request_method="POST",url_scheme="http"} 100"#), "{text}");
+            anyhow::ensure!(text.contains("hostname_queue_requests 100"), "{text}");
             Ok(())
         });
-        busy.await.unwrap();
-        one.service.terminate().await.unwrap()
+        waiting.await.unwrap();
+        let release = async {
+            let log = one.service.logs();
+            log.wait_for("shutting down", Duration::from_secs(10))
+                .await
+                .unwrap();
+            guard.release().await.unwrap();
+        };
+        tokio::join!(one.service.terminate(), release).0.unwrap()
     };
     let (answers, status) = tokio::join!(calls, end);
     assert!(status.success(), "{status}");
@@ -354,12 +368,7 @@ async fn a_replica_that_is_paused_beyond_its_lock_gives_no_name_twice() {
         let service = vault
             .service(bao.address(), base, lock_service().await.url())
             .await;
-        TestApp::with(
-            service
-                .env("HOSTNAME_SVC_BUDGET", "60s")
-                .env("HOSTNAME_SVC_LOCK_TTL", "2s"),
-        )
-        .await
+        TestApp::with(service.env("HOSTNAME_SVC_LOCK_TTL", "2s")).await
     };
     let (one, two) = (service().await, service().await);
     let body = wish("splunk", "web", "dev");

@@ -9,5 +9,6 @@ mod idempotency;
 mod listing;
 mod main_job;
 mod rejections;
+mod settings;
 mod stores;
 mod vault;

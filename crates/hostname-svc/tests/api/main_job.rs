@@ -47,9 +47,7 @@ impl Stage {
         for _ in 0..3 {
             let service = vault
                 .service(self.bao.address(), base, &urls.join(","))
-                .await
-                // All of it shares the cores of one machine, and perhaps of other work.
-                .env("HOSTNAME_SVC_BUDGET", "60s");
+                .await;
             replicas.push(service.start().await.unwrap());
         }
         replicas

@@ -5,6 +5,8 @@ use serde_json::{Map, Value, json};
 use testbed::{OpenBao, Service, workspace_root};
 use tokio::sync::OnceCell;
 
+use crate::app::PATIENCE;
+
 /// A server in memory, shared by the tests that do nothing to it.
 pub(crate) async fn open_bao() -> &'static OpenBao {
     static BAO: OnceCell<OpenBao> = OnceCell::const_new();
@@ -155,6 +157,7 @@ impl Vault {
             .env("HOSTNAME_SVC_VAULT_ROLE_ID", role_id)
             .env("HOSTNAME_SVC_VAULT_SECRET_ID", secret_id)
             .env("HOSTNAME_SVC_LOCK_URL", locks)
+            .env("HOSTNAME_SVC_BUDGET", PATIENCE)
             .env("HOSTNAME_SVC_LOCK_KEY_PREFIX", base)
     }
 }
