@@ -275,6 +275,37 @@ pub struct Record {
     pub facts: Facts,
 }
 
+/// What lies where a record would be. Somebody may have put a document of his own there, by hand or
+/// before our time: then the hostname is taken, whatever it says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoredRecord {
+    /// One of ours.
+    Ours(Box<Record>),
+    /// It carries no format number, so it is not ours.
+    Foreign,
+}
+
+impl StoredRecord {
+    /// The record, if it is one of ours.
+    pub fn ours(self) -> Option<Record> {
+        match self {
+            Self::Ours(record) => Some(*record),
+            Self::Foreign => None,
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for StoredRecord {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let document = serde_json::Value::deserialize(deserializer)?;
+        if document.get("format").is_none_or(|format| !format.is_u64()) {
+            return Ok(Self::Foreign);
+        }
+        let record = Record::deserialize(document).map_err(D::Error::custom)?;
+        Ok(Self::Ours(Box::new(record)))
+    }
+}
+
 /// Who uses a stem: the first prefix that did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StemDocument {
@@ -341,6 +372,20 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_document_at_the_place_of_a_record_is_foreign_when_it_names_no_format() {
+        for foreign in [
+            json!({}),
+            json!({ "owner": "me" }),
+            json!({ "format": "x" }),
+            json!(7),
+        ] {
+            let stored: StoredRecord = serde_json::from_value(foreign).unwrap();
+            assert_eq!(stored, StoredRecord::Foreign);
+        }
+        serde_json::from_value::<StoredRecord>(json!({ "format": 2 })).unwrap_err();
+    }
 
     #[test]
     fn a_document_of_an_unknown_format_is_refused() {

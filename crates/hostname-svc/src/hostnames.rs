@@ -13,7 +13,7 @@ pub use self::listing::{Filter, Page, Position};
 use self::stems::Stems;
 use crate::{
     allocator::{AllocateError, Allocation, Allocator, Wish, read},
-    documents::{GivenUp, KeyHash, Record, StemDocument, layout},
+    documents::{GivenUp, KeyHash, Record, StemDocument, StoredRecord, layout},
     hostname::Hostname,
     locks::LockError,
     metrics::Metrics,
@@ -127,9 +127,9 @@ impl Hostnames {
     /// The store did not tell.
     pub async fn find(&self, hostname: &Hostname) -> Result<Option<Record>, HostnameError> {
         let path = layout::record(hostname);
-        let found = async { Ok(read::<Record>(&self.store, &path).await?) };
+        let found = async { Ok(read::<StoredRecord>(&self.store, &path).await?) };
         match self.in_time(found).await? {
-            Read::Present { data, .. } => Ok(Some(data)),
+            Read::Present { data, .. } => Ok(data.ours()),
             Read::Absent => Ok(None),
             Read::Deleted { .. } => Err(AllocateError::Deleted("record of the hostname").into()),
         }

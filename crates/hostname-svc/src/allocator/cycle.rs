@@ -30,7 +30,7 @@ use std::{
 pub(crate) use self::messages::{Answer, Call, End, Job, Reply, Request, SettledCounter, Tally};
 use crate::{
     allocator::plan::{Fenced, Outcome, Plan, plan},
-    documents::{CounterDocument, Fence, GivenUp, IdemDocument, Owner, Record, SkipReason},
+    documents::{CounterDocument, Fence, GivenUp, IdemDocument, Owner, SkipReason, StoredRecord},
     hostname::{Counter, Prefix},
     store::Read,
 };
@@ -93,7 +93,7 @@ enum Look {
     /// Reading the records of these numbers.
     Verifying {
         numbers: Vec<Counter>,
-        records: Vec<Option<Read<Record>>>,
+        records: Vec<Option<Read<StoredRecord>>>,
     },
 }
 

@@ -23,6 +23,10 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(80);
 /// How often it is looked whether the store has become silent.
 const TICK: Duration = Duration::from_millis(100);
 
+/// How long a store may refuse connections before it is taken for away: one connection that is not
+/// made in time, after a pause of this process or at a restart of Vault, is no outage.
+const REFUSAL: Duration = Duration::from_millis(400);
+
 /// How a cycle is driven.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pace {
@@ -63,7 +67,10 @@ pub(crate) async fn drive(
         silent += waited.elapsed().min(2 * TICK);
         match next {
             Ok(Some((id, reply))) => {
-                let reply = reply?;
+                let reply = match reply {
+                    Err(error) if is_refusal(&error) && silent < REFUSAL => Reply::Unknown,
+                    reply => reply?,
+                };
                 if !matches!(reply, Reply::Unknown) {
                     silent = Duration::ZERO;
                 }
@@ -78,6 +85,10 @@ pub(crate) async fn drive(
             return Err(StoreError::Unavailable(silence).into());
         }
     }
+}
+
+fn is_refusal(error: &AllocateError) -> bool {
+    matches!(error, AllocateError::Store(error) if matches!(**error, StoreError::Unavailable(_)))
 }
 
 async fn perform(

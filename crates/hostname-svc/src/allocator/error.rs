@@ -14,7 +14,7 @@ pub enum AllocateError {
     #[error(transparent)]
     Lock(#[from] LockError),
     /// Twice in a row the counter knew a later holder of the lock than we were.
-    #[error("the lock service gave fencing token {token}, but the counter was written under {by}")]
+    #[error("the lock service gave an older fencing token than the counter was written under")]
     Fenced {
         /// Our token.
         token: u64,
@@ -31,7 +31,7 @@ pub enum AllocateError {
     #[error("the {0} was deleted by hand")]
     Deleted(&'static str),
     /// A stored document is none that we can read.
-    #[error("a stored document cannot be read: {0}")]
+    #[error("a stored document cannot be read")]
     Unreadable(String),
     /// The task that allocates ended: a defect.
     #[error("the allocation failed inside")]

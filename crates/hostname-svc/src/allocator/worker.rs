@@ -161,12 +161,7 @@ impl Worker {
                 }
                 Ok(End::Fenced { by }) => {
                     let token = lock.fence().token;
-                    tracing::warn!(
-                        lock.token = token,
-                        counter.token = by,
-                        "the lock of {} is not ours any more",
-                        self.prefix
-                    );
+                    tracing::warn!("the lock of {} is not ours any more", self.prefix);
                     lock.release().await;
                     if retry {
                         return (None, Some(AllocateError::Fenced { token, by }));

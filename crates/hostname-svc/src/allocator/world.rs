@@ -8,7 +8,9 @@ use jiff::Timestamp;
 
 use super::cycle::{Answer, Call, Cycle, End, Job, Reply, Request, SettledCounter};
 use crate::{
-    documents::{CounterDocument, Facts, Fence, IdemDocument, KeyHash, Owner, Record},
+    documents::{
+        CounterDocument, Facts, Fence, IdemDocument, KeyHash, Owner, Record, StoredRecord,
+    },
     hostname::{Counter, Hostname, Prefix},
     store::Read,
 };
@@ -32,7 +34,11 @@ impl Store {
                 Reply::Idem(seen(self.idem.get(key).map_or(&[], Vec::as_slice), back))
             }
             Request::ReadRecord(hostname) => {
-                let versions: Vec<_> = self.records.get(hostname).cloned().into_iter().collect();
+                let record = self.records.get(hostname).cloned();
+                let versions: Vec<_> = record
+                    .map(|record| StoredRecord::Ours(Box::new(record)))
+                    .into_iter()
+                    .collect();
                 Reply::Record(seen(&versions, back))
             }
             Request::WriteCounter { cas, counter } => {

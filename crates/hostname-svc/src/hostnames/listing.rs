@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::HostnameError;
 use crate::{
     allocator::read,
-    documents::{CounterDocument, Record, layout},
+    documents::{CounterDocument, Record, StoredRecord, layout},
     hostname::{Application, Counter, Environment, Prefix, Role},
     store::{Child, DocumentPath, DocumentStore, Read},
 };
@@ -120,8 +120,8 @@ async fn records(
             let Some(hostname) = place.prefix.hostname(place.counter) else {
                 return Ok(None);
             };
-            match read::<Record>(store, &layout::record(&hostname)).await? {
-                Read::Present { data, .. } => Ok::<_, HostnameError>(Some(data)),
+            match read::<StoredRecord>(store, &layout::record(&hostname)).await? {
+                Read::Present { data, .. } => Ok::<_, HostnameError>(data.ours()),
                 Read::Absent | Read::Deleted { .. } => Ok(None),
             }
         })

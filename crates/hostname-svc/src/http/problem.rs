@@ -114,16 +114,16 @@ fn of_failure(error: &AllocateError) -> Problem {
 }
 
 fn log(error: &AllocateError) {
+    let source =
+        std::error::Error::source(error).map_or(String::new(), |source| format!(": {source}"));
     match error {
         AllocateError::QueueFull | AllocateError::Lock(LockError::Timeout) => (),
-        AllocateError::Store(store) => match std::error::Error::source(&**store) {
-            Some(source) => tracing::warn!("{store}: {source}"),
-            None => tracing::warn!("{store}"),
-        },
-        AllocateError::Lock(_) | AllocateError::Timeout => tracing::warn!("{error}"),
-        AllocateError::Fenced { .. }
-        | AllocateError::Deleted(_)
-        | AllocateError::Unreadable(_)
-        | AllocateError::Internal => tracing::error!("{error}"),
+        AllocateError::Unreadable(which) => tracing::error!("{error}: {which}"),
+        AllocateError::Store(_) | AllocateError::Lock(_) | AllocateError::Timeout => {
+            tracing::warn!("{error}{source}");
+        }
+        AllocateError::Fenced { .. } | AllocateError::Deleted(_) | AllocateError::Internal => {
+            tracing::error!("{error}");
+        }
     }
 }

@@ -35,6 +35,11 @@ impl EmbeddedStore {
     pub async fn poisoned(&self) {
         self.table.poisoned().await;
     }
+
+    /// Whether one has.
+    pub fn is_poisoned(&self) -> bool {
+        self.table.is_poisoned()
+    }
 }
 
 #[async_trait]

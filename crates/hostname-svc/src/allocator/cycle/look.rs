@@ -3,7 +3,7 @@
 use super::{Answer, Cycle, EntryState, Look, Request, Target, Verdict};
 use crate::{
     allocator::plan::Outcome,
-    documents::{GivenUp, IdemDocument, Record},
+    documents::{GivenUp, IdemDocument, StoredRecord},
     hostname::Counter,
     store::Read,
 };
@@ -127,7 +127,7 @@ impl Cycle {
         }
     }
 
-    pub(super) fn verified(&mut self, place: usize, number: usize, read: Read<Record>) {
+    pub(super) fn verified(&mut self, place: usize, number: usize, read: Read<StoredRecord>) {
         let job = &mut self.jobs[place];
         let Look::Verifying { numbers, records } = &mut job.look else {
             return;
@@ -136,17 +136,16 @@ impl Cycle {
         let Some(records) = records.iter().cloned().collect::<Option<Vec<_>>>() else {
             return;
         };
-        let own = |(record, number): (&Read<Record>, &Counter)| match record {
-            Read::Present { data, .. } => data.is_of(&job.job.owner, &self.prefix, *number),
-            _ => false,
+        let own = |(read, number): (&Read<StoredRecord>, &Counter)| match read {
+            Read::Present { data, .. } => data
+                .clone()
+                .ours()
+                .filter(|record| record.is_of(&job.job.owner, &self.prefix, *number)),
+            _ => None,
         };
-        if records.iter().zip(numbers.iter()).all(own) {
-            let records = records.into_iter().filter_map(|read| match read {
-                Read::Present { data, .. } => Some(data),
-                _ => None,
-            });
-            let records = records.collect();
-            return self.answer(place, Answer::Named(records));
+        let owned = records.iter().zip(numbers.iter()).map(own);
+        if let Some(owned) = owned.collect::<Option<Vec<_>>>() {
+            return self.answer(place, Answer::Named(owned));
         }
         let keyed = job.job.owner.key().is_some();
         if keyed

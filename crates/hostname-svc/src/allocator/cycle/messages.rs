@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::{
     documents::{
         CounterDocument, Facts, GivenUp, IdemDocument, KeyHash, Owner, Record, SkipReason,
+        StoredRecord,
     },
     hostname::Hostname,
     store::Read,
@@ -72,7 +73,7 @@ pub(crate) enum Request {
 pub(crate) enum Reply {
     Counter(Read<CounterDocument>),
     Idem(Read<IdemDocument>),
-    Record(Read<Record>),
+    Record(Read<StoredRecord>),
     Written,
     Mismatch,
     /// No reply: a write may have been accepted, or may be later.

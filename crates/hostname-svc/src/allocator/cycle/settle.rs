@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{Cycle, EntryState, Finding, Request, Target};
 use crate::{
     allocator::plan::Outcome,
-    documents::{IdemDocument, Record},
+    documents::{IdemDocument, StoredRecord},
     store::Read,
 };
 
@@ -144,7 +144,7 @@ impl Cycle {
         entry: usize,
         number: usize,
         proven: bool,
-        read: Read<Record>,
+        read: Read<StoredRecord>,
         attempt: u32,
     ) {
         let pending = &self.counter.pending[entry];
@@ -152,12 +152,14 @@ impl Cycle {
             Read::Absent if proven => return self.read_record(entry, number, true, attempt + 1),
             Read::Absent => return self.write_record(entry, number),
             Read::Deleted { .. } => Finding::Taken(None),
-            Read::Present { data, .. } => {
-                match data.is_of(&pending.owner, &self.prefix, pending.numbers[number]) {
-                    true => Finding::Own,
-                    false => Finding::Taken(Some(data.owner)),
+            Read::Present { data, .. } => match data.ours() {
+                Some(record)
+                    if record.is_of(&pending.owner, &self.prefix, pending.numbers[number]) =>
+                {
+                    Finding::Own
                 }
-            }
+                other => Finding::Taken(other.map(|record| record.owner)),
+            },
         };
         self.found(entry, number, finding);
     }
