@@ -58,7 +58,7 @@ lint:
 # Build the documentation; warnings are errors
 [group('check')]
 doc:
-    RUSTDOCFLAGS="--deny warnings" cargo doc --locked --workspace --no-deps --document-private-items
+    RUSTDOCFLAGS="--deny warnings --allow rustdoc::private-intra-doc-links" cargo doc --locked --workspace --no-deps --document-private-items
 
 # Check licences and versions of all dependencies with cargo-deny, beyond what a test of testbed checks
 [group('check')]
