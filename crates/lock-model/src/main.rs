@@ -9,7 +9,7 @@ fn main() -> std::io::Result<ExitCode> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let mut out = std::io::stdout().lock();
     if words.is_empty() {
-        for name in runs::names() {
+        for name in runs::all() {
             writeln!(out, "{name}")?;
         }
         return Ok(ExitCode::SUCCESS);

@@ -4,7 +4,7 @@ use lock_model::{Mode, runs, spec};
 
 #[test]
 fn every_name_has_a_scenario() {
-    for name in runs::names() {
+    for name in runs::all() {
         assert!(runs::scenario(name).is_ok(), "{name}");
     }
 }
