@@ -10,6 +10,7 @@ mod plan;
 mod queue;
 #[cfg(test)]
 mod simulation;
+mod stem;
 #[cfg(test)]
 mod traces;
 mod worker;
@@ -33,6 +34,7 @@ use tokio::{
 
 pub(crate) use self::driver::{json, read};
 pub use self::error::AllocateError;
+pub(crate) use self::stem::stem_owner;
 use self::{
     cycle::{Answer, Job},
     driver::Pace,

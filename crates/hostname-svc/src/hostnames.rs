@@ -13,7 +13,7 @@ pub use self::listing::{Filter, Page, Position};
 use self::stems::Stems;
 use crate::{
     allocator::{AllocateError, Allocation, Allocator, Wish, read},
-    documents::{GivenUp, KeyHash, Record, StemDocument, StoredRecord, layout},
+    documents::{GivenUp, KeyHash, Record, StoredRecord, layout},
     hostname::Hostname,
     locks::LockError,
     metrics::Metrics,
@@ -47,12 +47,6 @@ pub enum HostnameError {
     /// The idempotency key was used with another body.
     #[error("this Idempotency-Key was used with another request body")]
     KeyReused,
-    /// The same stem and environment belong to another cut of it.
-    #[error(
-        "hostnames of this prefix could not be told from those of application `{}` and role `{}`, which were first",
-        .0.application, .0.role
-    )]
-    AmbiguousPrefix(StemDocument),
     /// There will be no name.
     #[error("{0}")]
     GivenUp(GivenUp),
@@ -104,11 +98,8 @@ impl Hostnames {
         let key = key.map(|key| KeyHash::new(ANYBODY, key));
         let request_id = Uuid::now_v7().to_string();
         self.in_time(self.stems.check(&wish.prefix)).await?;
-        let allocation = self
-            .allocator
-            .allocate(wish, key, &request_id, deadline)
-            .await?;
-        match allocation {
+        let allocated = self.allocator.allocate(wish, key, &request_id, deadline);
+        match allocated.await? {
             Allocation::Named(records) => match records.into_iter().next() {
                 Some(record) if record.facts.request_id == request_id => {
                     Ok(Outcome::Created(record))
@@ -175,7 +166,7 @@ impl HostnameError {
     fn result(&self) -> &'static str {
         match self {
             Self::KeyReused => "key_reused",
-            Self::AmbiguousPrefix(_) => "ambiguous_prefix",
+            Self::Failed(AllocateError::Ambiguous(_)) => "ambiguous_prefix",
             Self::GivenUp(_) => "given_up",
             Self::Failed(AllocateError::QueueFull) => "queue_full",
             Self::Failed(AllocateError::Lock(LockError::Timeout)) => "lock_timeout",

@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::{
     cycle::{Answer, Call, Cycle, End, Reply, Request},
     error::AllocateError,
+    stem::register_stem,
 };
 use crate::{
     documents::layout,
@@ -107,9 +108,10 @@ async fn perform(
         Request::ReadRecord(hostname) => read(store, &layout::record(hostname))
             .await
             .map(Reply::Record),
-        Request::WriteCounter { cas, counter } => {
-            write(store, &layout::counter(prefix), *cas, &**counter).await
-        }
+        Request::WriteCounter { cas, counter } => match begin(store, prefix, *cas).await {
+            Ok(()) => write(store, &layout::counter(prefix), *cas, &**counter).await,
+            Err(error) => Err(error),
+        },
         Request::WriteIdem { key, cas, idem } => {
             write(store, &layout::idem(key), *cas, &**idem).await
         }
@@ -118,6 +120,18 @@ async fn perform(
         }
     };
     (call.id, unknown_as_reply(reply))
+}
+
+/// What goes before the first write of a counter.
+async fn begin(
+    store: &Arc<dyn DocumentStore>,
+    prefix: &Prefix,
+    cas: u64,
+) -> Result<(), AllocateError> {
+    match cas {
+        0 => register_stem(store, prefix).await,
+        _ => Ok(()),
+    }
 }
 
 /// A call without a usable answer is made again, the same; so is one that the store is too busy for.
@@ -131,6 +145,11 @@ fn unknown_as_reply(reply: Result<Reply, AllocateError>) -> Result<Reply, Alloca
         }
         reply => reply,
     }
+}
+
+/// A pause before something is tried again for the first time.
+pub(super) async fn pause_before_repeat() {
+    sleep(pause(1)).await;
 }
 
 /// Between half and all of a time that doubles: replicas that met once should not meet again.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{locks::LockError, store::StoreError};
+use crate::{documents::StemDocument, locks::LockError, store::StoreError};
 
 /// Why nobody was given a number. Whoever has an idempotency key may ask again with it.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -10,6 +10,12 @@ pub enum AllocateError {
     /// The queue is full.
     #[error("too many requests wait for a number of this prefix")]
     QueueFull,
+    /// The same stem and environment belong to another cut of it, which was first.
+    #[error(
+        "hostnames of this prefix could not be told from those of application `{}` and role `{}`, which were first",
+        .0.application, .0.role
+    )]
+    Ambiguous(Box<StemDocument>),
     /// The lock was not to be had.
     #[error(transparent)]
     Lock(#[from] LockError),

@@ -3,26 +3,21 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 
+use super::HostnameError;
+use crate::{
+    allocator::{AllocateError, stem_owner},
+    hostname::Prefix,
+    store::DocumentStore,
+};
 use futures_util::{
     FutureExt,
     future::{BoxFuture, Shared},
 };
-use tokio::time::sleep;
-
-use super::HostnameError;
-use crate::{
-    allocator::{AllocateError, json, read},
-    documents::{Format, StemDocument, layout},
-    hostname::Prefix,
-    store::{DocumentStore, Read, StoreError, Write},
-};
 
 /// How many prefixes are remembered; a registration never changes, so it is looked up once.
 const REMEMBERED: usize = 100_000;
-const PAUSE: Duration = Duration::from_millis(20);
 
 pub(super) struct Stems {
     store: Arc<dyn DocumentStore>,
@@ -33,7 +28,14 @@ pub(super) struct Stems {
 #[derive(Clone)]
 enum Look {
     Own,
-    UnderWay(Shared<BoxFuture<'static, Result<(), HostnameError>>>),
+    UnderWay(Shared<BoxFuture<'static, Result<Found, HostnameError>>>),
+}
+
+/// Who has a stem, when it is not somebody else.
+#[derive(Clone, Copy)]
+enum Found {
+    Own,
+    Nobody,
 }
 
 impl Stems {
@@ -44,7 +46,7 @@ impl Stems {
         }
     }
 
-    /// Registers the cut that `prefix` makes, unless another one is registered.
+    /// Refuses `prefix` when another cut of its stem is registered.
     pub(super) async fn check(&self, prefix: &Prefix) -> Result<(), HostnameError> {
         let Look::UnderWay(look) = self.look(prefix) else {
             return Ok(());
@@ -55,11 +57,11 @@ impl Stems {
         let current = |it: &Look| matches!(it, Look::UnderWay(other) if look.ptr_eq(other));
         if looks.get(prefix).is_some_and(current) {
             match outcome {
-                Ok(()) => looks.insert(prefix.clone(), Look::Own),
-                Err(_) => looks.remove(prefix),
+                Ok(Found::Own) => looks.insert(prefix.clone(), Look::Own),
+                Ok(Found::Nobody) | Err(_) => looks.remove(prefix),
             };
         }
-        outcome
+        outcome.map(|_| ())
     }
 
     fn look(&self, prefix: &Prefix) -> Look {
@@ -71,7 +73,7 @@ impl Stems {
             looks.clear();
         }
         let look = Look::UnderWay(
-            register(Arc::clone(&self.store), prefix.clone())
+            examine(Arc::clone(&self.store), prefix.clone())
                 .boxed()
                 .shared(),
         );
@@ -84,40 +86,14 @@ impl Stems {
     }
 }
 
-async fn register(store: Arc<dyn DocumentStore>, prefix: Prefix) -> Result<(), HostnameError> {
-    let owner = owner(&store, &prefix).await?;
-    if owner.application != prefix.application || owner.role != prefix.role {
-        return Err(HostnameError::AmbiguousPrefix(owner));
-    }
-    Ok(())
-}
-
-/// Who has the stem: whoever wrote its document, which is written once. That nobody has is only proven
-/// by writing it.
-async fn owner(
-    store: &Arc<dyn DocumentStore>,
-    prefix: &Prefix,
-) -> Result<StemDocument, HostnameError> {
-    let path = layout::stem(prefix);
-    let own = StemDocument {
-        format: Format,
-        application: prefix.application.clone(),
-        role: prefix.role.clone(),
-    };
-    loop {
-        match read::<StemDocument>(store, &path).await? {
-            Read::Present { data, .. } => return Ok(data),
-            Read::Deleted { .. } => {
-                return Err(AllocateError::Deleted("registration of the stem").into());
-            }
-            Read::Absent => (),
+/// Whether the cut that `prefix` makes is the registered one, or none is yet: it is registered before
+/// the first number of the prefix is given out.
+async fn examine(store: Arc<dyn DocumentStore>, prefix: Prefix) -> Result<Found, HostnameError> {
+    match stem_owner(&store, &prefix).await? {
+        None => Ok(Found::Nobody),
+        Some(owner) if owner.application == prefix.application && owner.role == prefix.role => {
+            Ok(Found::Own)
         }
-        match store.write(&path, 0, &json(&path, &own)?).await {
-            Ok(Write::Written) => return Ok(own),
-            Ok(Write::Mismatch) | Err(StoreError::Unknown(_) | StoreError::Busy) => {
-                sleep(PAUSE).await
-            }
-            Err(error) => return Err(error.into()),
-        }
+        Some(owner) => Err(AllocateError::Ambiguous(Box::new(owner)).into()),
     }
 }

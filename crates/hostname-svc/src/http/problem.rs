@@ -72,10 +72,12 @@ impl From<HostnameError> for Problem {
     fn from(error: HostnameError) -> Self {
         match &error {
             HostnameError::KeyReused => Problem::new(&KEY_REUSED, &error),
-            HostnameError::AmbiguousPrefix(owner) => Problem::new(&AMBIGUOUS_PREFIX, &error).with(
-                "owner",
-                json!({ "application": owner.application, "role": owner.role }),
-            ),
+            HostnameError::Failed(AllocateError::Ambiguous(owner)) => {
+                Problem::new(&AMBIGUOUS_PREFIX, &error).with(
+                    "owner",
+                    json!({ "application": owner.application, "role": owner.role }),
+                )
+            }
             HostnameError::GivenUp(why) => match why {
                 crate::documents::GivenUp::Exhausted => Problem::new(&PREFIX_EXHAUSTED, &error),
                 crate::documents::GivenUp::AlwaysTaken => Problem::new(&AMBIGUOUS_PREFIX, &error),
@@ -88,6 +90,7 @@ impl From<HostnameError> for Problem {
 /// What is worth an operator's look is logged here, once.
 fn of_failure(error: &AllocateError) -> Problem {
     let kind = match error {
+        AllocateError::Ambiguous(_) => &AMBIGUOUS_PREFIX,
         AllocateError::QueueFull => &QUEUE_FULL,
         AllocateError::Lock(LockError::Timeout) => &LOCK_TIMEOUT,
         AllocateError::Lock(LockError::Unavailable(_)) => &LOCK_UNAVAILABLE,
@@ -117,7 +120,9 @@ fn log(error: &AllocateError) {
     let source =
         std::error::Error::source(error).map_or(String::new(), |source| format!(": {source}"));
     match error {
-        AllocateError::QueueFull | AllocateError::Lock(LockError::Timeout) => (),
+        AllocateError::QueueFull
+        | AllocateError::Ambiguous(_)
+        | AllocateError::Lock(LockError::Timeout) => (),
         AllocateError::Unreadable(which) => tracing::error!("{error}: {which}"),
         AllocateError::Store(_) | AllocateError::Lock(_) | AllocateError::Timeout => {
             tracing::warn!("{error}{source}");

@@ -113,3 +113,17 @@ async fn a_key_of_255_visible_characters_is_taken_and_another_one_refused() {
     assert_eq!(twice.send().await.unwrap().status(), 422);
     assert_eq!(app.listed("").await, ["splunkweb1dev"]);
 }
+
+#[tokio::test]
+async fn a_request_that_is_refused_registers_no_prefix() {
+    let app = TestApp::start().await;
+    app.allocate_with_key(&wish("splunk", "web", "dev"), "k")
+        .await;
+    let refused = app.allocate_with_key(&wish("ab", "cd", "dev"), "k").await;
+    assert_eq!(refused.status, 422);
+    // The same letters, cut elsewhere, are still to be had.
+    assert_eq!(
+        app.allocate(&wish("abc", "d", "dev")).await.hostname(),
+        "abcd1dev"
+    );
+}
