@@ -96,6 +96,22 @@ impl LeaseCache {
         self.lock().remove(key);
     }
 
+    /// Forgets what is too old to be told. To be called every [`LeaseCache::STALENESS`].
+    pub fn sweep(&self) {
+        let mut entries = self.lock();
+        let now = Instant::now();
+        let old: Vec<_> = entries
+            .by_key
+            .iter()
+            .filter(|(_, entry)| entry.until <= now)
+            .map(|(key, _)| key.clone())
+            .collect();
+        for key in old {
+            entries.remove(&key);
+            self.count("cleanup", "expired");
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Entries> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -173,12 +189,14 @@ mod tests {
         assert_eq!(cache.get(&key("fresh")), Some(LeaseId(1)));
         assert_eq!(cache.get(&key("over")), None);
         assert_eq!(cache.get(&key("never")), None);
+        cache.sweep();
         assert_eq!(cache.get(&key("old")), None);
         for (operation, status, times) in [
             ("get", "hit", 1),
-            ("get", "expired", 2),
-            ("get", "miss", 1),
+            ("get", "expired", 1),
+            ("get", "miss", 2),
             ("set", "success", 3),
+            ("cleanup", "expired", 1),
         ] {
             assert_eq!(
                 count(&cache, operation, status),

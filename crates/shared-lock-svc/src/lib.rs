@@ -18,6 +18,7 @@ use std::{future::Future, path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
 use async_trait::async_trait;
+use prometheus::Registry;
 use service_kit::{
     health::{Health, Readiness},
     server::{self, Parts},
@@ -47,7 +48,7 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     let registry = service_kit::metrics::registry()?;
     let metrics = LockMetrics::register(&registry)?;
     let cache = match settings.cache_enabled.0 {
-        true => Some(LeaseCache::register(settings.cache_size, &registry)?),
+        true => Some(start_cache(settings.cache_size, &registry)?),
         false => None,
     };
     let store = Store::open(&settings).await?;
@@ -67,6 +68,18 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     };
     let compat = Compat::new(&parts.settings, settings.write_timeout.0);
     serve_until(parts, Arc::new(locks), compat, &store, shutdown).await
+}
+
+fn start_cache(size: i64, registry: &Registry) -> prometheus::Result<Arc<LeaseCache>> {
+    let cache = Arc::new(LeaseCache::register(size, registry)?);
+    let swept = Arc::clone(&cache);
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(LeaseCache::STALENESS).await;
+            swept.sweep();
+        }
+    });
+    Ok(cache)
 }
 
 /// Serves until `shutdown` resolves or the store fails, ends all waits, and drains.

@@ -61,7 +61,7 @@ pub struct Locks {
     store: Arc<dyn LockStore>,
     rules: Rules,
     metrics: LockMetrics,
-    cache: Option<LeaseCache>,
+    cache: Option<Arc<LeaseCache>>,
     epoch: OnceCell<String>,
 }
 
@@ -71,7 +71,7 @@ impl Locks {
         store: Arc<dyn LockStore>,
         rules: Rules,
         metrics: LockMetrics,
-        cache: Option<LeaseCache>,
+        cache: Option<Arc<LeaseCache>>,
     ) -> Self {
         let epoch = OnceCell::new_with(rules.token_epoch.clone());
         Self {
@@ -164,32 +164,25 @@ impl Locks {
             .store
             .acquire(compat_request(key.clone(), value, ttl))
             .await;
-        let leased = match outcome {
+        let (status, leased) = match outcome {
             Ok(Acquisition::Acquired(tenure)) => {
                 self.remember(key, tenure.lease_id, Some(tenure.remaining), started);
-                Leased::Created(tenure)
+                ("created", Ok(Leased::Created(tenure)))
             }
             Ok(Acquisition::Held(held)) => {
                 if let Some(lease) = held.lease_id {
                     self.remember(key, lease, held.remaining, started);
                 }
-                Leased::Accepted(held.lease_id)
+                ("accepted", Ok(Leased::Accepted(held.lease_id)))
             }
             // Nobody else has this request id: the lease was over before its holder could be told.
             Ok(Acquisition::RequestKnown | Acquisition::RequestEnded) => {
-                self.metrics.leased("error");
-                return Err(StoreError::Timeout);
+                ("error", Err(StoreError::Timeout))
             }
-            Err(err) => {
-                self.metrics.leased("error");
-                return Err(err);
-            }
+            Err(err) => ("error", Err(err)),
         };
-        self.metrics.leased(match leased {
-            Leased::Created(_) => "created",
-            Leased::Accepted(_) => "accepted",
-        });
-        Ok(leased)
+        self.metrics.leased(status);
+        leased
     }
 
     /// Restarts the life of a lease, whatever hangs on it; `None` if it is gone.

@@ -358,3 +358,6 @@ impl Lock {
         events.push(Event::Ended(request, cause));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -34,10 +34,21 @@ async fn a_cached_answer_names_the_holder_and_is_soon_asked_for_again() {
     })
     .await
     .unwrap();
-    app.lease("", r#"{"key":"b"}"#).await;
-    app.lease("", r#"{"key":"c"}"#).await;
+    for key in ["b", "c", "d"] {
+        app.lease("", format!(r#"{{"key":"{key}"}}"#)).await;
+    }
     let metrics = app.get_text("/metrics").await;
     assert!(hits(&metrics, "evict", "size_limit") >= 1, "{metrics}");
+    eventually(
+        "what is old is swept",
+        Duration::from_secs(5),
+        async || match hits(&app.get_text("/metrics").await, "cleanup", "expired") {
+            0 => Err("nothing was swept"),
+            _ => Ok(()),
+        },
+    )
+    .await
+    .unwrap();
 }
 
 #[tokio::test]

@@ -1,0 +1,116 @@
+use std::time::Duration;
+
+use super::{
+    Answer, Command, Lock, MAX_WAITERS, Moment, Outcome, TOMBSTONE_LIFE, Table, Wish, step,
+};
+use crate::lease::{Holder, LeaseId, LockKey, Metadata, Release, RequestId};
+
+const TTL: Duration = Duration::from_secs(10);
+const LONG: Duration = Duration::from_secs(3600);
+
+fn at(seconds: u64) -> Moment {
+    Moment(Duration::from_secs(seconds))
+}
+
+fn id(name: &str) -> RequestId {
+    RequestId::try_from(name.to_owned()).unwrap()
+}
+
+fn acquire(name: &str, wait: Duration) -> Command {
+    let wish = Wish {
+        request_id: id(name),
+        holder: Holder::unnamed(),
+        metadata: Metadata::new(),
+        lease_id: LeaseId(7),
+        ttl: TTL,
+    };
+    Command::Acquire { wish, wait }
+}
+
+fn end(name: &str) -> Command {
+    Command::Release(Release::Request(id(name)))
+}
+
+fn apply(lock: &mut Lock, command: Command, now: Moment) -> Outcome {
+    let (after, outcome) = step(std::mem::take(lock), command, now);
+    *lock = after;
+    outcome
+}
+
+#[test]
+fn time_passes_before_a_command_is_looked_at() {
+    let mut lock = Lock::default();
+    apply(&mut lock, acquire("a", Duration::ZERO), at(0));
+    let early = apply(&mut lock, acquire("b", Duration::ZERO), at(9));
+    assert_eq!(early.answer, Answer::Held);
+    let due = apply(&mut lock, acquire("b", Duration::ZERO), at(10));
+    assert_eq!(due.answer, Answer::Granted);
+}
+
+#[test]
+fn a_waiter_whose_time_is_over_is_passed_over() {
+    let mut lock = Lock::default();
+    apply(&mut lock, acquire("a", Duration::ZERO), at(0));
+    apply(&mut lock, acquire("b", Duration::from_secs(3)), at(1));
+    apply(&mut lock, acquire("c", LONG), at(2));
+    apply(&mut lock, end("a"), at(5));
+    assert!(lock.grant_of(&id("c")).is_some(), "{lock:?}");
+    let late = apply(&mut lock, acquire("b", LONG), at(6));
+    assert_eq!(late.answer, Answer::Ended);
+}
+
+#[test]
+fn a_queue_is_bounded() {
+    let mut lock = Lock::default();
+    apply(&mut lock, acquire("holder", Duration::ZERO), at(0));
+    for waiter in 0..MAX_WAITERS {
+        let outcome = apply(&mut lock, acquire(&waiter.to_string(), LONG), at(1));
+        assert_eq!(outcome.answer, Answer::Queued);
+    }
+    let outcome = apply(&mut lock, acquire("one.too.many", LONG), at(1));
+    assert_eq!(outcome.answer, Answer::Held);
+    assert_eq!(lock.queue.len(), MAX_WAITERS);
+}
+
+#[test]
+fn an_ended_request_is_remembered_for_its_time_and_no_longer() {
+    let mut lock = Lock::default();
+    apply(&mut lock, end("a"), at(0));
+    let just_before = Moment(TOMBSTONE_LIFE - Duration::from_millis(1));
+    let outcome = apply(&mut lock, acquire("a", Duration::ZERO), just_before);
+    assert_eq!(outcome.answer, Answer::Ended);
+    apply(&mut lock, Command::Tick, Moment(TOMBSTONE_LIFE));
+    assert!(lock.is_idle());
+}
+
+#[test]
+fn a_table_forgets_idle_locks_but_not_their_tokens() {
+    let mut table = Table::default();
+    let (key, other) = (LockKey::parse("a").unwrap(), LockKey::parse("b").unwrap());
+    table.step(&key, acquire("a", Duration::ZERO), at(0));
+    table.step(&key, end("a"), at(1));
+    assert_eq!(
+        table.next_alarm(),
+        Some(at(10)),
+        "alarms are early, never late"
+    );
+    assert_eq!(table.tick(at(10)).len(), 1);
+    assert_eq!(table.next_alarm(), Some(at(61)));
+    assert_eq!(table.tick(at(61)).len(), 1);
+    assert!(table.is_empty());
+    assert_eq!(table.key_of(LeaseId(7)), None);
+    table.step(&key, acquire("c", Duration::ZERO), at(62));
+    table.step(&other, acquire("d", Duration::ZERO), at(62));
+    let token = |key| {
+        table
+            .lock(key)
+            .unwrap()
+            .grant
+            .as_ref()
+            .unwrap()
+            .token
+            .0
+            .get()
+    };
+    assert_eq!((token(&key), token(&other)), (2, 3));
+}
