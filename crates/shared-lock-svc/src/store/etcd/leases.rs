@@ -13,6 +13,9 @@ use crate::{lease::LeaseId, store::Renewal};
 /// How long to wait before a revocation that got no answer is sent again.
 const RETRY: Duration = Duration::from_millis(500);
 
+/// How late a request may still take effect that everybody has given up.
+const LATE: Duration = Duration::from_secs(5);
+
 /// What a look at a lease is worth waiting for when an answer is ready without it.
 const GLANCE: Duration = Duration::from_millis(500);
 
@@ -55,7 +58,7 @@ impl Core {
             }),
             Err(fault) => {
                 if fault.is_unknown() {
-                    self.revoke_lease_later(id);
+                    self.revoke_when_it_comes(id);
                 }
                 Err(fault)
             }
@@ -130,6 +133,17 @@ impl Core {
         let core = Arc::clone(self);
         self.tasks
             .spawn(async move { core.revoke_lease_surely(id).await });
+    }
+
+    /// Ends a lease whose grant may have been heard, or may be heard yet: etcd may do the revocation
+    /// before the grant that it overtook.
+    fn revoke_when_it_comes(self: &Arc<Self>, id: LeaseId) {
+        let core = Arc::clone(self);
+        self.tasks.spawn(async move {
+            core.revoke_lease_surely(id).await;
+            sleep(LATE).await;
+            core.revoke_lease_surely(id).await;
+        });
     }
 
     /// Ends a lease, however long etcd takes to answer.

@@ -7,13 +7,10 @@ use shared_lock_svc::{
     store::StoreError,
 };
 use testbed::{Etcd, FaultProxy, eventually};
-use tokio::{
-    task::JoinSet,
-    time::{sleep, timeout},
-};
+use tokio::time::{sleep, timeout};
 
 use super::{plain, ready, replica, shared};
-use crate::contract::{Store, acquired, holds, key, queued, release, request, until};
+use crate::contract::{Store, acquired, holds, key, queued, release, request, start, until};
 
 const LONG: Duration = Duration::from_secs(50);
 
@@ -59,48 +56,78 @@ async fn a_lost_answer_leaves_no_ghost_behind() {
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_that_arrive_late_leave_no_ghost_behind() {
     let etcd = Etcd::start().await.unwrap();
-    let (here, there) = (
+    let replicas = [
         replica(etcd.endpoint()).await,
         replica(etcd.endpoint()).await,
-    );
-    let mut failed = 0;
-    for round in 0..3_u64 {
-        let mut requests = JoinSet::new();
-        for place in 0..40_u64 {
-            let name = format!("late {round} {place}");
-            let store = Arc::clone(if place % 2 == 0 { &here } else { &there });
-            requests.spawn(async move {
-                sleep(Duration::from_micros(250 * place)).await;
-                // Half of them find their lock held and stand in its queue.
-                let wait = if place % 4 < 2 { Duration::ZERO } else { LONG };
+    ];
+    let (mut failed, mut told) = (0, 0);
+    for answered in [0, 4, 12] {
+        // Half of the locks are held: requests for them are on their way into the queue.
+        let mut locks = Vec::new();
+        for place in 0..40 {
+            let (name, store) = (format!("late {answered} {place}"), &replicas[place % 2]);
+            let holder = match place % 4 {
+                0 | 1 => None,
+                _ => Some(holds(store, &name, "holder").await),
+            };
+            locks.push((name, Arc::clone(store), holder));
+        }
+        let requests: Vec<_> = locks
+            .into_iter()
+            .map(|(name, store, holder)| {
+                let wait = if holder.is_some() {
+                    LONG
+                } else {
+                    Duration::ZERO
+                };
                 let asked = AcquireRequest {
                     wait,
-                    ..request(&name, "first")
+                    ..request(&name, "late")
                 };
-                let first = store.acquire(asked).await;
-                (store, name, first)
-            });
-        }
-        sleep(Duration::from_millis(3 + round)).await;
+                let acquiring = start(&store, asked);
+                (name, store, holder, acquiring)
+            })
+            .collect();
+        eventually("some are answered", Duration::from_secs(20), async || {
+            let done = requests
+                .iter()
+                .filter(|(.., acquiring)| acquiring.is_finished());
+            if done.count() >= answered {
+                Ok(())
+            } else {
+                Err("too few")
+            }
+        })
+        .await
+        .unwrap();
         etcd.pause().unwrap();
         sleep(Duration::from_millis(2_500)).await;
         etcd.resume().unwrap();
-        while let Some(done) = requests.join_next().await {
-            let (store, name, outcome) = done.unwrap();
+        for (name, store, holder, acquiring) in requests {
             ready(&store).await;
-            match outcome {
-                Ok(Acquisition::Acquired(tenure)) => assert!(release(&store, &name, &tenure).await),
+            if let Some(holder) = holder {
+                assert!(release(&store, &name, &holder).await);
+            }
+            match acquiring.await.unwrap() {
+                Ok(Acquisition::Acquired(tenure)) => {
+                    told += 1;
+                    assert!(release(&store, &name, &tenure).await, "who was told holds");
+                }
                 Ok(other) => panic!("{other:?}"),
                 Err(_) => failed += 1,
             }
             is_free(&store, &name).await;
         }
     }
-    println!("{failed} of 120 failed");
+    println!("{failed} of 120 failed, {told} were told");
+    assert!(
+        failed >= 10,
+        "etcd was not stopped in the middle of anything: {failed} failed"
+    );
     let mut client = plain(&etcd).await;
     eventually(
         "all leases of failed requests are revoked",
-        Duration::from_secs(10),
+        Duration::from_secs(20),
         async || {
             // Two for liveness, up to two for what is remembered; a liveness that was lost may linger.
             let leases = client.leases().await.unwrap().leases().len();
@@ -113,10 +140,6 @@ async fn requests_that_arrive_late_leave_no_ghost_behind() {
     )
     .await
     .unwrap();
-    assert!(
-        failed >= 20,
-        "etcd was not stopped in the middle of anything: {failed} failed"
-    );
 }
 
 /// A release whose answer is lost has ended the tenure, or is done again; never another tenure.
