@@ -14,6 +14,7 @@ mod outage;
 mod rejections;
 mod release;
 mod settings;
+mod stores;
 mod waiting;
 mod wire_cache;
 mod wire_compat;
