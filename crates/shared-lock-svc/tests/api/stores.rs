@@ -15,7 +15,7 @@ async fn a_caller_cannot_tell_one_store_from_another() {
         &[("STORAGE_TYPE", "memory")][..],
         &[("STORAGE_TYPE", "mock")],
         &[("STORAGE_TYPE", "embedded")],
-        &[("STORAGE_TYPE", "etcd"), ("ETCD_ADDR_LIST", &addresses)],
+        &[("STORAGE_TYPE", "etcd"), ("ETCD_ADDR_LIST", addresses)],
     ] {
         let app = Arc::new(TestApp::with(settings).await);
         old_wire(&app).await;
