@@ -74,9 +74,9 @@ async fn a_release_that_nobody_answers_ends_with_the_lease() {
     let guard = server.client().acquire("k", for_ttl(ttl)).await.unwrap();
     let started = Instant::now();
     let error = guard.release().await.unwrap_err();
-    assert!(matches!(error, Error::Transport(_)), "{error:?}");
+    assert!(error.is_outage(), "{error:?}");
     assert!(
-        started.elapsed() < Duration::from_millis(1_800),
+        started.elapsed() < Duration::from_secs(4),
         "{:?}",
         started.elapsed()
     );

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
+mod docs;
 mod dependencies;
 mod etcd;
 mod fault_proxy;
