@@ -1,6 +1,6 @@
 # Holdfast: `just up` runs it, `just test` proves it.
 
-# In the dev profile: the first build takes a third of the time of a release build, and the tests go on from it.
+# In the dev profile: a release build takes far longer, and the tests go on from this one.
 services := "--bin shared-lock-svc --bin hostname-svc --bin message-hash-svc"
 
 [private]
