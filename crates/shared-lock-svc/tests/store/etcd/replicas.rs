@@ -185,7 +185,7 @@ async fn a_request_is_ended_by_its_id_at_any_replica() {
     );
 }
 
-/// FINDINGS: a request that is ended before its proposal lands must never hold.
+/// A request that is ended before its proposal lands must never hold.
 #[tokio::test]
 async fn a_request_that_was_ended_elsewhere_before_it_came_gets_nothing() {
     let [here, there] = two_replicas().await;
