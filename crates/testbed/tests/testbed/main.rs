@@ -2,8 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
-mod docs;
 mod dependencies;
+mod docs;
 mod etcd;
 mod fault_proxy;
 mod openbao;
