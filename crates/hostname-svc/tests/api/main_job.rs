@@ -1,9 +1,14 @@
 //! The main job, end to end: replicas that are processes of their own, a real etcd, a real Vault API.
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
 
 use futures_util::future::join_all;
 use reqwest::Client;
+use serde_json::Value;
 use testbed::{Etcd, OpenBao, RunningService, Service};
 
 use crate::{
@@ -54,6 +59,21 @@ impl Stage {
     }
 }
 
+/// A thousand for one prefix, two hundred for another.
+const CALLS: usize = 1200;
+
+fn body(call: usize) -> Value {
+    match call % 6 {
+        0 => wish("other", "db", "prod"),
+        _ => wish("splunk", "web", "dev"),
+    }
+}
+
+/// Each prefix is asked of each replica.
+fn first_replica(call: usize) -> usize {
+    (call + call / 6) % 3
+}
+
 fn client() -> Client {
     Client::builder().no_proxy().build().unwrap()
 }
@@ -63,14 +83,13 @@ async fn a_thousand_callers_at_once_on_three_replicas_get_a_thousand_names_witho
     let stage = Stage::set().await;
     let replicas = stage.replicas("crowd").await;
     let client = client();
-    let calls = (0..1200).map(|call| {
-        let body = match call % 6 {
-            0 => wish("other", "db", "prod"),
-            _ => wish("splunk", "web", "dev"),
-        };
+    let calls = (0..CALLS).map(|call| {
         let request = client
-            .post(format!("{}/v1/hostnames", replicas[call % 3].url()))
-            .json(&body);
+            .post(format!(
+                "{}/v1/hostnames",
+                replicas[first_replica(call)].url()
+            ))
+            .json(&body(call));
         async { Answer::read(request.send().await.unwrap()).await }
     });
     let started = std::time::Instant::now();
@@ -121,26 +140,36 @@ async fn a_replica_killed_in_the_middle_costs_no_name_and_leaves_no_gap() {
     let stage = Stage::set().await;
     let replicas = stage.replicas("killed").await;
     let client = client();
-    let calls = (0..600).map(|call| {
-        let (client, replicas) = (&client, &replicas);
-        async move { (call, call_until_answered(client, replicas, call).await) }
+    let retried = AtomicUsize::new(0);
+    let calls = (0..CALLS).map(|call| {
+        let (client, replicas, retried) = (&client, &replicas, &retried);
+        async move {
+            (
+                call,
+                call_until_answered(client, replicas, call, retried).await,
+            )
+        }
     });
     let kill = async {
         let client = &client;
         let doomed = format!("{}/metrics", replicas[0].url());
-        let busy = testbed::eventually(
-            "the first names",
-            std::time::Duration::from_secs(30),
-            async || {
-                let text = client.get(&doomed).send().await?.text().await?;
-                anyhow::ensure!(text.contains(r#"hostname_store_operation_duration_seconds_count{operation="write",outcome="ok"}"#), "none yet");
-                Ok(())
-            },
-        );
+        let busy = testbed::eventually("its first names", Duration::from_secs(60), async || {
+            let text = client.get(&doomed).send().await?.text().await?;
+            anyhow::ensure!(
+                text.contains(r#"hostname_allocations_total{result="created"}"#),
+                "none yet"
+            );
+            Ok(())
+        });
         busy.await.unwrap();
         replicas[0].kill().unwrap();
     };
     let (answers, ()) = tokio::join!(join_all(calls), kill);
+    assert_ne!(
+        retried.into_inner(),
+        0,
+        "the replica had answered everybody before it was killed"
+    );
 
     let mut owners: HashMap<String, usize> = HashMap::new();
     for (call, answer) in &answers {
@@ -154,32 +183,41 @@ async fn a_replica_killed_in_the_middle_costs_no_name_and_leaves_no_gap() {
     for ((call, first), again) in answers.iter().zip(join_all(again).await) {
         assert_eq!(again.unwrap().body, first.body, "call {call}");
     }
-    check_explained(&Vault::of(&stage.bao), answers.len()).await;
+    let vault = Vault::of(&stage.bao);
+    check_explained(&vault, "splunk", "splunk/web/dev", 1000).await;
+    check_explained(&vault, "other", "other/db/prod", 200).await;
 }
 
 async fn ask(client: &Client, replica: &RunningService, call: usize) -> Option<Answer> {
     let request = client.post(format!("{}/v1/hostnames", replica.url()));
     let request = request
-        .json(&wish("splunk", "web", "dev"))
+        .json(&body(call))
         .header("idempotency-key", format!("call-{call}"));
     let answer = Answer::read_if_whole(request.send().await.ok()?).await?;
     (answer.status != 503).then_some(answer)
 }
 
 /// Asks replica after replica, with the same key, until one answers.
-async fn call_until_answered(client: &Client, replicas: &[RunningService], call: usize) -> Answer {
-    for replica in replicas.iter().cycle().skip(call % 3).take(30) {
+async fn call_until_answered(
+    client: &Client,
+    replicas: &[RunningService],
+    call: usize,
+    retried: &AtomicUsize,
+) -> Answer {
+    for replica in replicas.iter().cycle().skip(first_replica(call)).take(30) {
         if let Some(answer) = ask(client, replica, call).await {
             return answer;
         }
+        retried.fetch_add(1, Ordering::Relaxed);
     }
     panic!("call {call} was never answered");
 }
 
 /// Each number has a record or is skipped, and each key has one record.
-async fn check_explained(vault: &Vault, keys: usize) {
-    let counter = vault.counter("killed").await;
-    let records = vault.records("killed").await;
+async fn check_explained(vault: &Vault, application: &str, prefix: &str, keys: usize) {
+    let counter = vault.counter_of("killed", prefix).await;
+    let mut records = vault.records("killed").await;
+    records.retain(|record| record["application"] == application);
     let owners: BTreeSet<_> = records
         .iter()
         .map(|it| it["owner"]["key"].as_str().unwrap())

@@ -65,8 +65,13 @@ impl Vault {
 
     /// The counter of the prefix that most tests use.
     pub(crate) async fn counter(&self, base: &str) -> Counter {
+        self.counter_of(base, "splunk/web/dev").await
+    }
+
+    /// The counter of a prefix, named by its path.
+    pub(crate) async fn counter_of(&self, base: &str, prefix: &str) -> Counter {
         let counter = self
-            .read(&format!("secret/data/{base}/counters/splunk/web/dev"))
+            .read(&format!("secret/data/{base}/counters/{prefix}"))
             .await;
         let parse = |field: &str| -> Value {
             serde_json::from_str(counter[field].as_str().unwrap()).unwrap()
