@@ -1,6 +1,6 @@
 //! Settings: defaults, then an optional TOML file, then the environment.
 //!
-//! Each field of a [`settings!`](crate::settings) struct carries its own row of the table that
+//! Each field of a [`settings!`](crate::settings!) struct carries its own row of the table that
 //! `<service> config` prints. Environment variables are mapped one by one and never by a prefix
 //! scan: Kubernetes and shells put variables of their own beside ours.
 
@@ -106,7 +106,7 @@ impl Setting {
     }
 }
 
-/// A struct of settings; [`settings!`](crate::settings) writes the implementation.
+/// A struct of settings; [`settings!`](crate::settings!) writes the implementation.
 pub trait Section: DeserializeOwned {
     /// A row for each setting, in the order of the fields.
     fn table() -> Vec<Setting>;

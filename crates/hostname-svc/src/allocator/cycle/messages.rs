@@ -85,7 +85,7 @@ pub(crate) enum Reply {
 pub(crate) enum End {
     /// Every job is answered, every pending entry of this counter is settled.
     Settled(Box<SettledCounter>),
-    /// The lock is not ours any more: go on with a new one, by [`Cycle::resume`].
+    /// The lock is not ours any more: go on with a new one, by `Cycle::resume`.
     Fenced { by: u64 },
     /// The counter was deleted by hand; starting it again would repeat its names.
     CounterDeleted,
