@@ -1,9 +1,23 @@
-//! The values that every layer speaks of: keys, holders, leases, tokens. No I/O.
+//! The values that every layer speaks of: keys, holders, leases, tokens; below it what is asked for
+//! (`request`), what is shown (`view`) and what happens (`event`). No I/O.
 
-use std::{collections::BTreeMap, fmt, num::NonZeroU64, str::FromStr, sync::Arc, time::Duration};
+mod event;
+mod request;
+mod view;
+
+use std::{collections::BTreeMap, fmt, num::NonZeroU64, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+
+pub use self::{
+    event::{EventKind, LockEvent},
+    request::{
+        AcquireAllRequest, AcquireRequest, Acquisition, AllAcquired, AllAcquisition, Anchor, Claim,
+        Held, Mode, Session, SessionRequest, Tenure, Verified, WantedLock,
+    },
+    view::{HolderView, LockPage, LockView, PageRequest, WaiterView},
+};
 
 /// Why a value from outside was refused: a sentence that says what is allowed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -133,7 +147,7 @@ macro_rules! text {
         }
     )*};
 }
-text!(LockKey, Holder, RequestId);
+text!(LockKey, Holder, RequestId, Note);
 
 /// Identity of a lease, as the store gave it. An int64 in etcd: a decimal string in JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -192,111 +206,22 @@ number!(LeaseId, FencingToken);
 /// What a holder says about itself: at most 32 entries, 4 KiB in all.
 pub type Metadata = BTreeMap<String, String>;
 
-/// One wish for a lock. It lives at one replica and never moves.
-#[derive(Debug, Clone)]
-pub struct AcquireRequest {
-    /// The lock wanted.
-    pub key: LockKey,
-    /// Who wants it.
-    pub holder: Holder,
-    /// The life asked for; the store may grant a longer one.
-    pub ttl: Duration,
-    /// How long to stand in the queue; zero answers at once.
-    pub wait: Duration,
-    /// Names this request; one id is one tenure.
-    pub request_id: RequestId,
-    /// What the holder says about itself.
-    pub metadata: Metadata,
-    /// Bytes of the holder key: the `value` of the tentens-tech/shared-lock wire, else the holder.
-    pub value: String,
-}
+/// A word from one holder of a lock to the next: at most 1024 bytes. It outlives every lease and stays
+/// until another release writes over it; an empty one clears it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Note(Arc<str>);
 
-/// A lock held: who, under which lease, with which token.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tenure {
-    /// The lease to keep alive.
-    pub lease_id: LeaseId,
-    /// The token of this grant.
-    pub fencing_token: FencingToken,
-    /// The life granted.
-    pub ttl: Duration,
-    /// What is left of it, counted from the send of the last keepalive that came back.
-    pub remaining: Duration,
-}
+impl TryFrom<String> for Note {
+    type Error = Refused;
 
-/// How a request for a lock ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Acquisition {
-    /// The lock is ours.
-    Acquired(Tenure),
-    /// Somebody else has it, and the wait is over.
-    Held(Held),
-    /// The request id already holds, or waits at another replica.
-    RequestKnown,
-    /// The request id was ended by a release.
-    RequestEnded,
-}
-
-/// A lock that somebody else has.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Held {
-    /// Who has it; unknown for a key that a plain etcd client put, or when the queue goes first.
-    pub holder: Option<Holder>,
-    /// The holder's lease; `None` for a key without one, or when the queue goes first.
-    pub lease_id: Option<LeaseId>,
-    /// How long it has been held, as far as the store can tell.
-    pub held_for: Option<Duration>,
-    /// What is left of its lease; advisory, stale on arrival.
-    pub remaining: Option<Duration>,
-    /// Requests that wait for it.
-    pub queue_length: usize,
-}
-
-/// Which tenure a release ends.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Release {
-    /// The one with this lease and token.
-    Tenure {
-        /// The lease of the tenure.
-        lease_id: LeaseId,
-        /// Its token: a late release must not free the next tenure of a lease.
-        fencing_token: FencingToken,
-    },
-    /// Whatever this request got or waits for; it gets nothing any more.
-    Request(RequestId),
-}
-
-/// A lock as it stands.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct LockView {
-    /// Who holds it; empty when it is free.
-    pub holders: Vec<HolderView>,
-    /// Who waits for it, the next one first.
-    pub waiters: Vec<WaiterView>,
-}
-
-/// A holder, as others may see it: the lease id is the holder's own.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HolderView {
-    /// Unknown for a key that a plain etcd client put.
-    pub holder: Option<Holder>,
-    /// The token of the grant.
-    pub fencing_token: FencingToken,
-    /// How long it has been held, as far as the store can tell.
-    pub held_for: Option<Duration>,
-    /// The life granted; `None` for a key without a lease.
-    pub ttl: Option<Duration>,
-    /// What is left of it; advisory, stale on arrival.
-    pub remaining: Option<Duration>,
-    /// What the holder says about itself.
-    pub metadata: Metadata,
-}
-
-/// A request in the queue.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WaiterView {
-    /// Who waits.
-    pub holder: Holder,
-    /// How long it has waited, as far as the store can tell.
-    pub waiting_for: Option<Duration>,
+    fn try_from(note: String) -> Result<Self, Refused> {
+        if note.len() > 1024 {
+            return Err(Refused(format!(
+                "must be at most 1024 bytes, was {}",
+                note.len()
+            )));
+        }
+        Ok(Self(note.into()))
+    }
 }

@@ -31,7 +31,7 @@ use crate::{
     locks::{Locks, Rules},
     metrics::LockMetrics,
     settings::{Settings, StorageType, Written},
-    store::{LockStore, embedded::EmbeddedStore, etcd::EtcdStore, memory::MemoryStore},
+    store::{self as lock_store, embedded::EmbeddedStore, etcd::EtcdStore, memory::MemoryStore},
 };
 
 /// Runs the service until SIGTERM or SIGINT.
@@ -119,7 +119,7 @@ async fn end_waits(locks: Arc<Locks>, delay: Duration) {
 /// The store that the settings name.
 #[derive(Clone)]
 struct Store {
-    locks: Arc<dyn LockStore>,
+    locks: Arc<dyn lock_store::Store>,
     name: &'static str,
     embedded: Option<Arc<EmbeddedStore>>,
 }
@@ -146,7 +146,7 @@ impl Store {
         })
     }
 
-    fn of(name: &'static str, locks: Arc<dyn LockStore>) -> Self {
+    fn of(name: &'static str, locks: Arc<dyn lock_store::Store>) -> Self {
         Self {
             locks,
             name,

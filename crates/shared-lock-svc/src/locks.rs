@@ -10,11 +10,11 @@ use tokio::sync::OnceCell;
 use crate::{
     cache::LeaseCache,
     lease::{
-        AcquireRequest, Acquisition, Holder, LeaseId, LockKey, LockView, Metadata, Refused,
-        Release, RequestId, Tenure,
+        AcquireRequest, Acquisition, Anchor, Holder, LeaseId, LockKey, LockView, Metadata, Mode,
+        Refused, RequestId, Tenure,
     },
     metrics::LockMetrics,
-    store::{LockStore, Renewal, StoreError},
+    store::{Release, Renewal, Store, StoreError},
 };
 
 /// What a caller may ask for, and what it is told.
@@ -58,7 +58,7 @@ pub enum Leased {
 
 /// The locks of a store, under our rules.
 pub struct Locks {
-    store: Arc<dyn LockStore>,
+    store: Arc<dyn Store>,
     rules: Rules,
     metrics: LockMetrics,
     cache: Option<Arc<LeaseCache>>,
@@ -68,7 +68,7 @@ pub struct Locks {
 impl Locks {
     /// The locks of `store`. The cache answers only `/lease`.
     pub fn new(
-        store: Arc<dyn LockStore>,
+        store: Arc<dyn Store>,
         rules: Rules,
         metrics: LockMetrics,
         cache: Option<Arc<LeaseCache>>,
@@ -88,12 +88,9 @@ impl Locks {
     /// # Errors
     /// The request is not within the limits, or the store did not do it.
     pub async fn acquire(&self, request: AcquireRequest) -> Result<Acquisition, LockError> {
-        self.check(
-            "ttl_ms",
-            request.ttl,
-            Duration::from_millis(1),
-            self.rules.max_ttl,
-        )?;
+        if let Anchor::Own(ttl) = request.anchor {
+            self.check("ttl_ms", ttl, Duration::from_millis(1), self.rules.max_ttl)?;
+        }
         self.check("wait_ms", request.wait, Duration::ZERO, self.rules.max_wait)?;
         check_metadata(&request.metadata)?;
         // Asked first: nobody may hold a lock whose answer then fails.
@@ -176,9 +173,13 @@ impl Locks {
                 ("accepted", Ok(Leased::Accepted(held.lease_id)))
             }
             // Nobody else has this request id: the lease was over before its holder could be told.
-            Ok(Acquisition::RequestKnown | Acquisition::RequestEnded) => {
-                ("error", Err(StoreError::Timeout))
-            }
+            // It has no session, and never waits.
+            Ok(
+                Acquisition::RequestKnown
+                | Acquisition::RequestEnded
+                | Acquisition::SessionGone
+                | Acquisition::Deadlock(_),
+            ) => ("error", Err(StoreError::Timeout)),
             Err(err) => ("error", Err(err)),
         };
         self.metrics.leased(status);
@@ -259,10 +260,13 @@ fn compat_request(key: LockKey, value: String, ttl: Duration) -> AcquireRequest 
     AcquireRequest {
         key,
         holder: Holder::try_from(value.clone()).unwrap_or_else(|_| Holder::unnamed()),
-        ttl,
+        anchor: Anchor::Own(ttl),
+        mode: Mode::Exclusive,
         wait: Duration::ZERO,
+        lock_delay: Duration::ZERO,
         request_id: RequestId::random(),
         metadata: Metadata::new(),
         value,
+        trace_id: None,
     }
 }

@@ -150,6 +150,8 @@ impl AcquireTimer {
             Ok(Acquisition::Held(_)) => "held",
             Ok(Acquisition::RequestKnown) => "request_known",
             Ok(Acquisition::RequestEnded) => "request_ended",
+            Ok(Acquisition::SessionGone) => "session_gone",
+            Ok(Acquisition::Deadlock(_)) => "deadlock",
             Err(_) => "error",
         };
     }

@@ -18,7 +18,7 @@ pub use self::{
     ended::Ended,
     table::{Change, Saved, Step, Table},
 };
-use crate::lease::{FencingToken, Holder, LeaseId, Metadata, Release, RequestId};
+use crate::lease::{Claim, FencingToken, Holder, LeaseId, Metadata, RequestId};
 
 /// How long a request that has ended is remembered: longer than any of its messages may be late.
 pub const TOMBSTONE_LIFE: Duration = Duration::from_secs(60);
@@ -110,7 +110,7 @@ pub enum Command {
     /// Restart the life of the lease that holds the lock.
     KeepAlive(LeaseId),
     /// End a tenure, or a request.
-    Release(Release),
+    Release(Claim),
     /// The wait of a request is over: leave the queue, unless the lock came meanwhile.
     GiveUp(RequestId),
     /// Nothing but the time.
@@ -181,11 +181,11 @@ pub fn step(mut lock: Lock, command: Command, now: Moment) -> (Lock, Outcome) {
     let answer = match command {
         Command::Acquire { wish, wait } => lock.acquire(wish, wait, now, &mut events),
         Command::KeepAlive(lease) => lock.keep_alive(lease, now),
-        Command::Release(Release::Tenure {
+        Command::Release(Claim::Tenure {
             lease_id,
             fencing_token,
         }) => lock.release(lease_id, fencing_token, now, &mut events),
-        Command::Release(Release::Request(request)) => lock.end_request(request, now, &mut events),
+        Command::Release(Claim::Request(request)) => lock.end_request(request, now, &mut events),
         Command::GiveUp(request) => lock.give_up(request, now, &mut events),
         Command::Tick => Answer::Ticked,
     };

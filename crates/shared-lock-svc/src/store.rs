@@ -1,15 +1,24 @@
-//! What a lock store does, whatever it stands on.
+//! What a lock store does, whatever it stands on: a trait for each concern, atomic verbs only.
 
 pub mod embedded;
 pub mod etcd;
 mod machine;
 pub mod memory;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use tokio::sync::broadcast;
 
-use crate::lease::{AcquireRequest, Acquisition, LeaseId, LockKey, LockView, Release};
+use crate::lease::{
+    AcquireAllRequest, AcquireRequest, Acquisition, AllAcquisition, Claim, LeaseId, LockEvent,
+    LockKey, LockPage, LockView, Note, PageRequest, Session, SessionRequest, Verified,
+};
+
+/// A whole store. What it cannot do it answers with [`StoreError::Unsupported`].
+pub trait Store: LockStore + SessionStore + LockIndex + LockFeed {}
+
+impl<T: LockStore + SessionStore + LockIndex + LockFeed> Store for T {}
 
 /// A store of locks. Each verb is one atomic step, and safe to repeat.
 #[async_trait]
@@ -19,6 +28,10 @@ pub trait LockStore: Send + Sync {
     /// Dropping the future ends the request: it leaves the queue, and what it was granted
     /// meanwhile is released.
     async fn acquire(&self, request: AcquireRequest) -> Result<Acquisition, StoreError>;
+
+    /// Takes several locks or none, and tries until `request.wait` is over. Dropping the future
+    /// ends the request as it does with [`LockStore::acquire`].
+    async fn acquire_all(&self, request: AcquireAllRequest) -> Result<AllAcquisition, StoreError>;
 
     /// Restarts the TTL of a lease, whatever hangs on it; `None` if the lease is gone.
     async fn keep_lease_alive(&self, lease: LeaseId) -> Result<Option<Renewal>, StoreError>;
@@ -30,8 +43,19 @@ pub trait LockStore: Send + Sync {
         lease: LeaseId,
     ) -> Result<Option<Renewal>, StoreError>;
 
-    /// Ends a tenure or a request, and hands the lock to the next waiter; `false` if it was over.
+    /// Ends a tenure or a request, and hands the lock to whoever is next; `false` if it was over, and
+    /// then no note is left.
     async fn release(&self, key: &LockKey, release: Release) -> Result<bool, StoreError>;
+
+    /// Whether a tenure is current, linearizably; `None` if it is not.
+    async fn verify(&self, key: &LockKey, claim: &Claim) -> Result<Option<Verified>, StoreError>;
+
+    /// Ends every tenure of a lock against the will of its holders. Returns who they were.
+    async fn force_release(
+        &self,
+        key: &LockKey,
+        order: ForceRelease,
+    ) -> Result<LockView, StoreError>;
 
     /// Who holds and who waits, as of now.
     async fn inspect(&self, key: &LockKey) -> Result<LockView, StoreError>;
@@ -44,6 +68,51 @@ pub trait LockStore: Send + Sync {
 
     /// Ends what this replica keeps running in the store: its waiters, its spare leases.
     async fn close(&self);
+}
+
+/// Sessions: leases that carry many locks. They are kept alive by [`LockStore::keep_lease_alive`].
+#[async_trait]
+pub trait SessionStore: Send + Sync {
+    /// Begins a session.
+    async fn open_session(&self, request: SessionRequest) -> Result<Session, StoreError>;
+
+    /// Ends a session: its tenures are released, its requests leave their queues; `false` if it was
+    /// over.
+    async fn end_session(&self, id: LeaseId) -> Result<bool, StoreError>;
+}
+
+/// The locks there are.
+#[async_trait]
+pub trait LockIndex: Send + Sync {
+    /// Locks that somebody holds or waits for.
+    async fn list(&self, page: &PageRequest) -> Result<LockPage, StoreError>;
+}
+
+/// What happens to the locks of this store.
+pub trait LockFeed: Send + Sync {
+    /// Events from now on, in order for each lock, of all replicas. A receiver that is too slow is
+    /// told how many it missed; the store may miss some itself while it is away.
+    fn events(&self) -> broadcast::Receiver<Arc<LockEvent>>;
+}
+
+/// How a tenure is to end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Release {
+    /// Which.
+    pub claim: Claim,
+    /// What the next holder is to read; `None` leaves the note as it is.
+    pub note: Option<Note>,
+    /// The trace of the call, for the audit log.
+    pub trace_id: Option<String>,
+}
+
+/// An administrator's word against all holders of a lock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ForceRelease {
+    /// Why.
+    pub reason: Option<String>,
+    /// The trace of the call, for the audit log.
+    pub trace_id: Option<String>,
 }
 
 /// A lease that was kept alive.
@@ -67,6 +136,9 @@ pub enum StoreError {
     /// It understood, and will not: too large, out of range, not permitted.
     #[error("the lock store refuses: {0}")]
     Refused(String),
+    /// It never does this.
+    #[error("this lock store does not know {0}")]
+    Unsupported(&'static str),
 }
 
 /// The life that a lease gets when `asked` is asked for: whole seconds, from 2 up, on every store,

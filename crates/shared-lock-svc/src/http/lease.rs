@@ -132,7 +132,9 @@ async fn keep_alive(
                         .insert_header((header::RETRY_AFTER, "1"))
                         .finish()
                 }
-                StoreError::Refused(_) => HttpResponse::InternalServerError().finish(),
+                StoreError::Refused(_) | StoreError::Unsupported(_) => {
+                    HttpResponse::InternalServerError().finish()
+                }
             }
         }
     }

@@ -22,10 +22,11 @@ use super::{
 };
 use crate::{
     lease::{
-        AcquireRequest, Acquisition, FencingToken, Holder, HolderView, LeaseId, LockKey, LockView,
-        Metadata, Release, RequestId, Tenure, WaiterView,
+        AcquireRequest, Acquisition, Anchor, Claim, FencingToken, Holder, HolderView, LeaseId,
+        LockKey, LockView, Metadata, Mode, RequestId, Tenure, WaiterView,
     },
     locks::Locks,
+    store::Release,
 };
 
 /// A key is one segment, `/` in it is `%2F`; the empty one is let in to be refused by name.
@@ -73,7 +74,10 @@ async fn acquire(
         key,
         value: body.holder.as_str().to_owned(),
         holder: body.holder,
-        ttl: Duration::from_millis(body.ttl_ms),
+        anchor: Anchor::Own(Duration::from_millis(body.ttl_ms)),
+        mode: Mode::Exclusive,
+        lock_delay: Duration::ZERO,
+        trace_id: None,
         wait: Duration::from_millis(body.wait_ms),
         request_id: body.request_id.unwrap_or_else(RequestId::random),
         metadata: body.metadata,
@@ -90,6 +94,9 @@ async fn acquire(
             &REQUEST_KNOWN,
             "this request id already holds this lock, or waits for it at another replica",
         )),
+        Acquisition::SessionGone | Acquisition::Deadlock(_) => {
+            Err(Problem::new(&REQUEST_ENDED, "this request has no session"))
+        }
         Acquisition::RequestEnded => Err(Problem::new(
             &REQUEST_ENDED,
             "this request id has ended and gets nothing any more",
@@ -176,12 +183,17 @@ impl ReleaseBody {
                     problem.field(field, sentence)
                 })
         };
+        let release_of = |claim| Release {
+            claim,
+            note: None,
+            trace_id: None,
+        };
         match (self.lease_id, self.fencing_token, self.request_id) {
-            (Some(lease_id), Some(fencing_token), None) => Ok(Release::Tenure {
+            (Some(lease_id), Some(fencing_token), None) => Ok(release_of(Claim::Tenure {
                 lease_id,
                 fencing_token,
-            }),
-            (None, None, Some(request)) => Ok(Release::Request(request)),
+            })),
+            (None, None, Some(request)) => Ok(release_of(Claim::Request(request))),
             (Some(_), None, None) => Err(missing(&["fencing_token"])),
             (None, Some(_), None) => Err(missing(&["lease_id"])),
             (None, None, None) => Err(missing(&["lease_id", "fencing_token", "request_id"])),

@@ -22,6 +22,8 @@ problem_kinds! {
             "The lock is lost: stop what it protects, and acquire it again.";
         STORE_UNAVAILABLE: "store-unavailable", 503, "The lock store does not answer.", true,
             "Ask again after `Retry-After`; a lock that this call might have got is given back.";
+        UNSUPPORTED_BY_STORE: "unsupported-by-store", 501, "The lock store does not do this.", false,
+            "The table of stores in the documentation says which one does.";
         STORE_REFUSED: "store-refused", 500, "The lock store understands, and refuses.", false,
             "An operator looks at the log: permissions or limits of the store.";
     }
@@ -57,6 +59,7 @@ fn store_problem(err: &StoreError) -> Problem {
     let kind = match err {
         StoreError::Unavailable(_) | StoreError::Timeout => &STORE_UNAVAILABLE,
         StoreError::Refused(_) => &STORE_REFUSED,
+        StoreError::Unsupported(_) => &UNSUPPORTED_BY_STORE,
     };
     log(err);
     let problem = Problem::new(kind, err);
@@ -70,7 +73,9 @@ fn store_problem(err: &StoreError) -> Problem {
 pub(super) fn log(err: &StoreError) {
     match err {
         StoreError::Unavailable(cause) => error!("{err}: {cause:#}"),
-        StoreError::Timeout | StoreError::Refused(_) => error!("{err}"),
+        StoreError::Timeout | StoreError::Refused(_) | StoreError::Unsupported(_) => {
+            error!("{err}")
+        }
     }
 }
 

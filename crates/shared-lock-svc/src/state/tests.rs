@@ -3,7 +3,7 @@ use std::time::Duration;
 use super::{
     Answer, Command, Lock, MAX_WAITERS, Moment, Outcome, TOMBSTONE_LIFE, Table, Wish, step,
 };
-use crate::lease::{Holder, LeaseId, LockKey, Metadata, Release, RequestId};
+use crate::lease::{Claim, Holder, LeaseId, LockKey, Metadata, RequestId};
 
 const TTL: Duration = Duration::from_secs(10);
 const LONG: Duration = Duration::from_secs(3600);
@@ -28,7 +28,7 @@ fn acquire(name: &str, wait: Duration) -> Command {
 }
 
 fn end(name: &str) -> Command {
-    Command::Release(Release::Request(id(name)))
+    Command::Release(Claim::Request(id(name)))
 }
 
 fn apply(lock: &mut Lock, command: Command, now: Moment) -> Outcome {

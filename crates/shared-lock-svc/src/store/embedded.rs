@@ -7,19 +7,22 @@
 mod journal;
 mod rows;
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use async_trait::async_trait;
 use durable::{Durable, OpenError, Options, ReadError};
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 
 use self::journal::DiskJournal;
 use super::{
-    LockStore, Renewal, StoreError,
+    ForceRelease, LockFeed, LockIndex, LockStore, Release, Renewal, SessionStore, StoreError,
     machine::{Clock, Machine},
 };
 use crate::{
-    lease::{AcquireRequest, Acquisition, LeaseId, LockKey, LockView, Release},
+    lease::{
+        AcquireAllRequest, AcquireRequest, Acquisition, AllAcquisition, Claim, LeaseId, LockEvent,
+        LockKey, LockPage, LockView, PageRequest, Session, SessionRequest, Verified,
+    },
     state::Table,
 };
 
@@ -111,7 +114,19 @@ impl LockStore for EmbeddedStore {
     }
 
     async fn release(&self, key: &LockKey, release: Release) -> Result<bool, StoreError> {
-        self.machine.release(key, release).await
+        self.machine.release(key, release.claim).await
+    }
+
+    async fn acquire_all(&self, _: AcquireAllRequest) -> Result<AllAcquisition, StoreError> {
+        Err(StoreError::Unsupported("several locks at once"))
+    }
+
+    async fn verify(&self, _: &LockKey, _: &Claim) -> Result<Option<Verified>, StoreError> {
+        Err(StoreError::Unsupported("verification"))
+    }
+
+    async fn force_release(&self, _: &LockKey, _: ForceRelease) -> Result<LockView, StoreError> {
+        Err(StoreError::Unsupported("release by force"))
     }
 
     async fn inspect(&self, key: &LockKey) -> Result<LockView, StoreError> {
@@ -131,5 +146,29 @@ impl LockStore for EmbeddedStore {
         if let Err(err) = self.machine.ready().await {
             tracing::warn!("the last changes may not have reached the disk: {err}");
         }
+    }
+}
+
+#[async_trait]
+impl SessionStore for EmbeddedStore {
+    async fn open_session(&self, _: SessionRequest) -> Result<Session, StoreError> {
+        Err(StoreError::Unsupported("sessions"))
+    }
+
+    async fn end_session(&self, _: LeaseId) -> Result<bool, StoreError> {
+        Err(StoreError::Unsupported("sessions"))
+    }
+}
+
+#[async_trait]
+impl LockIndex for EmbeddedStore {
+    async fn list(&self, _: &PageRequest) -> Result<LockPage, StoreError> {
+        Err(StoreError::Unsupported("listing"))
+    }
+}
+
+impl LockFeed for EmbeddedStore {
+    fn events(&self) -> broadcast::Receiver<Arc<LockEvent>> {
+        self.machine.events()
     }
 }

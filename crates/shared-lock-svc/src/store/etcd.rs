@@ -36,7 +36,11 @@ mod fault;
 use std::{future::Future, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use tokio::{runtime::Handle, sync::OnceCell, time::timeout};
+use tokio::{
+    runtime::Handle,
+    sync::{OnceCell, broadcast},
+    time::timeout,
+};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::Instrument;
 
@@ -45,11 +49,19 @@ use self::{
     client::Etcd, fault::Fault, keys::LockPath, leases::renewal, promote::Promotions,
     replica::Replica, requests::Requests, sight::Question, tombstones::Tombstones, view::View,
 };
-use super::{LockStore, Renewal, StoreError};
-use crate::lease::{AcquireRequest, Acquisition, LeaseId, LockKey, LockView, Release};
+use super::{
+    ForceRelease, LockFeed, LockIndex, LockStore, Release, Renewal, SessionStore, StoreError,
+};
+use crate::lease::{
+    AcquireAllRequest, AcquireRequest, Acquisition, AllAcquisition, Anchor, Claim, LeaseId,
+    LockEvent, LockKey, LockPage, LockView, Mode, PageRequest, Session, SessionRequest, Verified,
+};
 
 /// How long [`EtcdStore::close`] waits for requests to leave the queues.
 const CLOSING: Duration = Duration::from_secs(5);
+
+/// Events that a slow receiver may be behind.
+const EVENTS: usize = 4096;
 
 /// A lock store on etcd, for any number of replicas.
 ///
@@ -72,6 +84,7 @@ struct Core {
     tasks: Tasks,
     /// No request may begin or wait any more.
     closing: CancellationToken,
+    events: broadcast::Sender<Arc<LockEvent>>,
 }
 
 /// Tasks on the store's runtime, which end with the store.
@@ -110,6 +123,7 @@ impl EtcdStore {
                 stopped: stopped.clone(),
             },
             closing: CancellationToken::new(),
+            events: broadcast::Sender::new(EVENTS),
         });
         core.start();
         Ok(Self {
@@ -197,11 +211,11 @@ impl Core {
         }
     }
 
-    async fn release(self: &Arc<Self>, key: &LockKey, release: &Release) -> Result<bool, Fault> {
+    async fn release(self: &Arc<Self>, key: &LockKey, claim: &Claim) -> Result<bool, Fault> {
         let path = LockPath::of(key);
-        match release {
-            Release::Request(request) => self.end_request(&path, request).await,
-            Release::Tenure {
+        match claim {
+            Claim::Request(request) => self.end_request(&path, request).await,
+            Claim::Tenure {
                 lease_id,
                 fencing_token,
             } => match i64::try_from(fencing_token.0.get()) {
@@ -217,6 +231,9 @@ impl Core {
 impl LockStore for EtcdStore {
     async fn acquire(&self, request: AcquireRequest) -> Result<Acquisition, StoreError> {
         self.core.is_open()?;
+        if request.mode != Mode::Exclusive || matches!(request.anchor, Anchor::Session(_)) {
+            return Err(StoreError::Unsupported("this mode"));
+        }
         let (caller, fresh) = self.core.requests.enter(request);
         if let Some(entry) = fresh {
             let serving = acquire::serve(Arc::clone(&self.core), entry);
@@ -232,6 +249,18 @@ impl LockStore for EtcdStore {
             Some(outcome) => Ok(outcome?),
             None => Err(Fault::unreachable("the store is closed").into()),
         }
+    }
+
+    async fn acquire_all(&self, _: AcquireAllRequest) -> Result<AllAcquisition, StoreError> {
+        Err(StoreError::Unsupported("several locks at once"))
+    }
+
+    async fn verify(&self, _: &LockKey, _: &Claim) -> Result<Option<Verified>, StoreError> {
+        Err(StoreError::Unsupported("verification"))
+    }
+
+    async fn force_release(&self, _: &LockKey, _: ForceRelease) -> Result<LockView, StoreError> {
+        Err(StoreError::Unsupported("release by force"))
     }
 
     async fn keep_lease_alive(&self, lease: LeaseId) -> Result<Option<Renewal>, StoreError> {
@@ -251,7 +280,7 @@ impl LockStore for EtcdStore {
 
     async fn release(&self, key: &LockKey, release: Release) -> Result<bool, StoreError> {
         let key = key.clone();
-        self.run(|core| async move { core.release(&key, &release).await })
+        self.run(|core| async move { core.release(&key, &release.claim).await })
             .await
     }
 
@@ -280,5 +309,29 @@ impl LockStore for EtcdStore {
         });
         // It cannot fail, but for a store that is dropped at the same time.
         let _ = taking_leave.await;
+    }
+}
+
+#[async_trait]
+impl SessionStore for EtcdStore {
+    async fn open_session(&self, _: SessionRequest) -> Result<Session, StoreError> {
+        Err(StoreError::Unsupported("sessions"))
+    }
+
+    async fn end_session(&self, _: LeaseId) -> Result<bool, StoreError> {
+        Err(StoreError::Unsupported("sessions"))
+    }
+}
+
+#[async_trait]
+impl LockIndex for EtcdStore {
+    async fn list(&self, _: &PageRequest) -> Result<LockPage, StoreError> {
+        Err(StoreError::Unsupported("listing"))
+    }
+}
+
+impl LockFeed for EtcdStore {
+    fn events(&self) -> broadcast::Receiver<Arc<LockEvent>> {
+        self.core.events.subscribe()
     }
 }

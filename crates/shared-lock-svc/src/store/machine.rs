@@ -15,14 +15,21 @@ use std::{
 };
 
 use async_trait::async_trait;
-use tokio::{sync::Notify, task::JoinHandle, time::Instant};
+use tokio::{
+    sync::{Notify, broadcast},
+    task::JoinHandle,
+    time::Instant,
+};
 use uuid::Uuid;
 
 pub(super) use self::clock::Clock;
 use self::handler::{Handler, Handling, Look};
 use super::{Renewal, StoreError, granted_ttl};
 use crate::{
-    lease::{AcquireRequest, Acquisition, LeaseId, LockKey, LockView, Release, RequestId, Tenure},
+    lease::{
+        AcquireRequest, Acquisition, Anchor, Claim, LeaseId, LockEvent, LockKey, LockView, Mode,
+        RequestId, Tenure,
+    },
     state::{Answer, Change, Command, Event, Moment, Outcome, Table, Wish},
 };
 
@@ -42,6 +49,7 @@ pub(super) trait Journal: Send + Sync {
 /// Locks that move by themselves: leases run out, waiters are woken. Dropping it stops the clock.
 pub(super) struct Machine {
     shared: Arc<Shared>,
+    events: broadcast::Sender<Arc<LockEvent>>,
     timer: JoinHandle<()>,
 }
 
@@ -59,6 +67,9 @@ struct Inner {
     armed: Option<Moment>,
     closed: bool,
 }
+
+/// Events that a slow receiver may be behind.
+const EVENTS: usize = 4096;
 
 /// How an acquire begins: with an answer, or with a handler that waits for one.
 enum Begun {
@@ -82,7 +93,15 @@ impl Machine {
             alarm: Arc::clone(&alarm),
         });
         let timer = tokio::spawn(keep_time(Arc::downgrade(&shared), alarm));
-        Self { shared, timer }
+        Self {
+            shared,
+            events: broadcast::Sender::new(EVENTS),
+            timer,
+        }
+    }
+
+    pub(super) fn events(&self) -> broadcast::Receiver<Arc<LockEvent>> {
+        self.events.subscribe()
     }
 
     pub(super) async fn acquire(&self, request: AcquireRequest) -> Result<Acquisition, StoreError> {
@@ -131,16 +150,10 @@ impl Machine {
         })
     }
 
-    pub(super) async fn release(
-        &self,
-        key: &LockKey,
-        release: Release,
-    ) -> Result<bool, StoreError> {
+    pub(super) async fn release(&self, key: &LockKey, claim: Claim) -> Result<bool, StoreError> {
         let (outcome, position) = {
             let mut inner = self.shared.lock();
-            let outcome = self
-                .shared
-                .apply(&mut inner, key, Command::Release(release));
+            let outcome = self.shared.apply(&mut inner, key, Command::Release(claim));
             (outcome, self.shared.position())
         };
         self.settled(position).await?;
@@ -172,7 +185,13 @@ impl Machine {
     }
 
     fn begin(&self, request: AcquireRequest) -> Result<Begun, StoreError> {
-        let ttl = granted_ttl(request.ttl)?;
+        let Anchor::Own(ttl) = request.anchor else {
+            return Err(StoreError::Unsupported("sessions"));
+        };
+        if request.mode != Mode::Exclusive {
+            return Err(StoreError::Unsupported("this mode"));
+        }
+        let ttl = granted_ttl(ttl)?;
         let shared = &self.shared;
         let mut inner = shared.lock();
         if inner.closed {
@@ -231,6 +250,7 @@ impl Machine {
             fencing_token: grant.token,
             ttl: grant.wish.ttl,
             remaining: grant.wish.ttl,
+            note: None,
         })
     }
 

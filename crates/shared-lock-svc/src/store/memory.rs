@@ -1,15 +1,21 @@
 //! Locks in memory: for one replica, and gone with it. The tentens-tech/shared-lock wire calls it
 //! `mock`; the life of a lease is as real here as anywhere.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
+use tokio::sync::broadcast;
 use uuid::Uuid;
 
 use super::{
-    LockStore, Renewal, StoreError,
+    ForceRelease, LockFeed, LockIndex, LockStore, Release, Renewal, SessionStore, StoreError,
     machine::{Clock, Machine},
 };
 use crate::{
-    lease::{AcquireRequest, Acquisition, LeaseId, LockKey, LockView, Release},
+    lease::{
+        AcquireAllRequest, AcquireRequest, Acquisition, AllAcquisition, Claim, LeaseId, LockEvent,
+        LockKey, LockPage, LockView, PageRequest, Session, SessionRequest, Verified,
+    },
     state::Table,
 };
 
@@ -53,7 +59,19 @@ impl LockStore for MemoryStore {
     }
 
     async fn release(&self, key: &LockKey, release: Release) -> Result<bool, StoreError> {
-        self.machine.release(key, release).await
+        self.machine.release(key, release.claim).await
+    }
+
+    async fn acquire_all(&self, _: AcquireAllRequest) -> Result<AllAcquisition, StoreError> {
+        Err(StoreError::Unsupported("several locks at once"))
+    }
+
+    async fn verify(&self, _: &LockKey, _: &Claim) -> Result<Option<Verified>, StoreError> {
+        Err(StoreError::Unsupported("verification"))
+    }
+
+    async fn force_release(&self, _: &LockKey, _: ForceRelease) -> Result<LockView, StoreError> {
+        Err(StoreError::Unsupported("release by force"))
     }
 
     async fn inspect(&self, key: &LockKey) -> Result<LockView, StoreError> {
@@ -70,5 +88,29 @@ impl LockStore for MemoryStore {
 
     async fn close(&self) {
         self.machine.close();
+    }
+}
+
+#[async_trait]
+impl SessionStore for MemoryStore {
+    async fn open_session(&self, _: SessionRequest) -> Result<Session, StoreError> {
+        Err(StoreError::Unsupported("sessions"))
+    }
+
+    async fn end_session(&self, _: LeaseId) -> Result<bool, StoreError> {
+        Err(StoreError::Unsupported("sessions"))
+    }
+}
+
+#[async_trait]
+impl LockIndex for MemoryStore {
+    async fn list(&self, _: &PageRequest) -> Result<LockPage, StoreError> {
+        Err(StoreError::Unsupported("listing"))
+    }
+}
+
+impl LockFeed for MemoryStore {
+    fn events(&self) -> broadcast::Receiver<Arc<LockEvent>> {
+        self.machine.events()
     }
 }

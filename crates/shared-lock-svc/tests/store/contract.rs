@@ -9,15 +9,18 @@ mod waiting;
 use std::{collections::BTreeMap, fmt::Debug, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use shared_lock_svc::{
-    lease::{AcquireRequest, Acquisition, Holder, LockKey, LockView, Release, RequestId, Tenure},
-    store::{LockStore, StoreError},
+    lease::{
+        AcquireRequest, Acquisition, Anchor, Claim, Holder, LockKey, LockView, Mode, RequestId,
+        Tenure,
+    },
+    store::{Release, StoreError},
 };
 use tokio::{
     task::{JoinHandle, JoinSet},
     time::{Instant, sleep, timeout},
 };
 
-pub(crate) type Store = Arc<dyn LockStore>;
+pub(crate) type Store = Arc<dyn shared_lock_svc::store::Store>;
 type Behaviour = fn(Store) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 
 macro_rules! behaviours {
@@ -106,11 +109,14 @@ pub(crate) fn request(key: &str, holder: &str) -> AcquireRequest {
     AcquireRequest {
         key: self::key(key),
         holder: Holder::try_from(holder.to_owned()).unwrap(),
-        ttl: Duration::from_secs(120),
+        anchor: Anchor::Own(Duration::from_secs(120)),
+        mode: Mode::Exclusive,
         wait: Duration::ZERO,
+        lock_delay: Duration::ZERO,
         request_id: RequestId::random(),
         metadata: BTreeMap::new(),
         value: holder.to_owned(),
+        trace_id: None,
     }
 }
 
@@ -172,16 +178,29 @@ pub(crate) async fn queued(
 }
 
 pub(crate) async fn release(store: &Store, key: &str, tenure: &Tenure) -> bool {
-    let release = Release::Tenure {
-        lease_id: tenure.lease_id,
-        fencing_token: tenure.fencing_token,
-    };
-    store.release(&self::key(key), release).await.unwrap()
+    store.release(&self::key(key), of(tenure)).await.unwrap()
 }
 
 pub(crate) async fn end(store: &Store, key: &str, request: &RequestId) -> bool {
-    let release = Release::Request(request.clone());
+    let release = release_of(Claim::Request(request.clone()));
     store.release(&self::key(key), release).await.unwrap()
+}
+
+/// The release of a tenure.
+pub(crate) fn of(tenure: &Tenure) -> Release {
+    release_of(Claim::Tenure {
+        lease_id: tenure.lease_id,
+        fencing_token: tenure.fencing_token,
+    })
+}
+
+/// A release that leaves no note.
+pub(crate) fn release_of(claim: Claim) -> Release {
+    Release {
+        claim,
+        note: None,
+        trace_id: None,
+    }
 }
 
 /// Looks at a lock until it is as wanted, and returns how long that took.

@@ -55,7 +55,7 @@ async fn what_is_held_is_held_after_a_restart_and_for_its_full_ttl() {
     let store = open(dir.path()).await;
     let epoch = store.token_epoch().await.unwrap();
     let asked = AcquireRequest {
-        ttl: Duration::from_secs(2),
+        anchor: shared_lock_svc::lease::Anchor::Own(Duration::from_secs(2)),
         metadata: [("team".to_owned(), "a".to_owned())].into(),
         ..request("held", "first")
     };

@@ -17,7 +17,7 @@ use super::{
     table::{self, Alive},
     wait::Waited,
 };
-use crate::lease::{Acquisition, FencingToken, Held, LeaseId, Tenure};
+use crate::lease::{AcquireRequest, Acquisition, Anchor, FencingToken, Held, LeaseId, Tenure};
 
 /// How long to wait before undoing is tried again.
 const RETRY: Duration = Duration::from_millis(500);
@@ -176,7 +176,7 @@ impl Handling {
             Some(lease) => Ok(lease),
             None => Ok(*self
                 .lease
-                .insert(self.core.grant_lease(self.entry.request.ttl).await?)),
+                .insert(self.core.grant_lease(own_ttl(&self.entry.request)).await?)),
         }
     }
 
@@ -223,6 +223,7 @@ impl Handling {
                         fencing_token: fencing_token(token)?,
                         ttl: left.ttl,
                         remaining: left.remaining,
+                        note: None,
                     }));
                 }
                 // Whoever has time to wait also outwaits an election in etcd.
@@ -331,4 +332,11 @@ pub(super) fn fencing_token(revision: i64) -> Result<FencingToken, Fault> {
     token
         .map(FencingToken)
         .ok_or_else(|| Fault::Lost("etcd gave no revision".into()))
+}
+
+fn own_ttl(request: &AcquireRequest) -> Duration {
+    match request.anchor {
+        Anchor::Own(ttl) => ttl,
+        Anchor::Session(_) => Duration::ZERO,
+    }
 }

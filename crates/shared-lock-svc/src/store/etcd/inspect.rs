@@ -12,7 +12,7 @@ use super::{
     records::{self, Meta},
     sight::{HolderKey, Waiting, by_place},
 };
-use crate::lease::{HolderView, LeaseId, LockView, WaiterView};
+use crate::lease::{HolderView, LeaseId, LockView, Mode, WaiterView};
 
 impl Core {
     /// Who holds and who waits, by one linearizable read.
@@ -54,6 +54,7 @@ impl Core {
             .map(|waiting| WaiterView {
                 waiting_for: Some(records::ago(waiting.waiter.since_ms)),
                 holder: waiting.waiter.holder,
+                mode: Mode::Exclusive,
             })
             .collect();
         Ok(view)
@@ -71,6 +72,7 @@ impl Core {
             (None, None)
         };
         Ok(HolderView {
+            mode: Mode::Exclusive,
             fencing_token: fencing_token(holder.token)?,
             held_for: meta.as_ref().map(|meta| records::ago(meta.since_ms)),
             ttl: meta

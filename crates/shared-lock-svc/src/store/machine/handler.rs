@@ -6,7 +6,7 @@ use tokio::sync::watch;
 
 use super::{Inner, Shared, StoreError, closed};
 use crate::{
-    lease::{LockKey, Release, RequestId},
+    lease::{Claim, LockKey, RequestId},
     state::Command,
 };
 
@@ -110,7 +110,7 @@ impl Drop for Handling {
         inner.handlers.remove(&self.id);
         if !told {
             let (key, request) = &self.id;
-            let end = Command::Release(Release::Request(request.clone()));
+            let end = Command::Release(Claim::Request(request.clone()));
             self.shared.apply(&mut inner, key, end);
         }
     }

@@ -1,7 +1,7 @@
 //! Locks as others see them.
 
 use crate::{
-    lease::{Held, HolderView, LockView, WaiterView},
+    lease::{Held, HolderView, LockView, Mode, WaiterView},
     state::{Lock, Moment},
 };
 
@@ -21,6 +21,7 @@ pub(super) fn held(lock: Option<&Lock>, now: Moment) -> Held {
 pub(super) fn view(lock: &Lock, now: Moment) -> LockView {
     let holders = lock.grant.iter().map(|grant| HolderView {
         holder: Some(grant.wish.holder.clone()),
+        mode: Mode::Exclusive,
         fencing_token: grant.token,
         held_for: Some(now.since(grant.since)),
         ttl: Some(grant.wish.ttl),
@@ -29,6 +30,7 @@ pub(super) fn view(lock: &Lock, now: Moment) -> LockView {
     });
     let waiters = lock.queue.iter().map(|waiter| WaiterView {
         holder: waiter.wish.holder.clone(),
+        mode: Mode::Exclusive,
         waiting_for: Some(now.since(waiter.since)),
     });
     LockView {

@@ -9,7 +9,7 @@ use super::{Store, acquired, assert_between, holds, key, release, request, until
 
 fn short(name: &str) -> AcquireRequest {
     AcquireRequest {
-        ttl: Duration::from_secs(2),
+        anchor: shared_lock_svc::lease::Anchor::Own(Duration::from_secs(2)),
         ..request(name, "first")
     }
 }

@@ -32,7 +32,7 @@ pub(super) async fn a_lease_lives_whole_seconds_from_two_up(store: Store) {
     for (asked_ms, granted) in [(1, 2), (2000, 2), (2001, 3), (60_000, 60), (59_500, 60)] {
         let name = format!("ttl-{asked_ms}");
         let asked = AcquireRequest {
-            ttl: Duration::from_millis(asked_ms),
+            anchor: shared_lock_svc::lease::Anchor::Own(Duration::from_millis(asked_ms)),
             ..request(&name, "a")
         };
         let tenure = acquired(store.acquire(asked).await);
@@ -128,7 +128,7 @@ pub(super) async fn a_request_that_holds_is_known(store: Store) {
 
 pub(super) async fn an_absurd_ttl_is_refused(store: Store) {
     let asked = AcquireRequest {
-        ttl: Duration::from_secs(9_000_000_001),
+        anchor: shared_lock_svc::lease::Anchor::Own(Duration::from_secs(9_000_000_001)),
         ..request("absurd", "a")
     };
     let outcome = store.acquire(asked).await;

@@ -3,14 +3,14 @@
 use std::{sync::Arc, time::Duration};
 
 use shared_lock_svc::{
-    lease::{AcquireRequest, Acquisition, Release},
+    lease::{AcquireRequest, Acquisition},
     store::StoreError,
 };
 use testbed::{Etcd, FaultProxy, eventually};
 use tokio::time::{sleep, timeout};
 
 use super::{plain, ready, replica, shared};
-use crate::contract::{Store, acquired, holds, key, queued, release, request, start, until};
+use crate::contract::{Store, acquired, holds, key, of, queued, release, request, start, until};
 
 const LONG: Duration = Duration::from_secs(50);
 
@@ -161,10 +161,7 @@ async fn a_release_whose_answer_is_lost_ends_its_own_tenure_only() {
         )
         .await;
         proxy.drop_next_answer();
-        let ends = Release::Tenure {
-            lease_id: first.lease_id,
-            fencing_token: first.fencing_token,
-        };
+        let ends = of(&first);
         // A client repeats its release until it is answered.
         eventually(
             "the release is answered",
@@ -192,7 +189,7 @@ async fn a_waiter_whose_lease_ran_out_while_it_was_cut_off_is_not_told_that_it_h
     let (cut, sound) = (replica(&proxy.url()).await, replica(etcd.endpoint()).await);
     let tenure = holds(&sound, "cut", "first").await;
     let asked = AcquireRequest {
-        ttl: Duration::from_secs(2),
+        anchor: shared_lock_svc::lease::Anchor::Own(Duration::from_secs(2)),
         wait: LONG,
         ..request("cut", "cut off")
     };

@@ -6,7 +6,7 @@ use std::{
 };
 
 use shared_lock_svc::{
-    lease::{AcquireRequest, Release},
+    lease::AcquireRequest,
     store::{
         LockStore, StoreError,
         etcd::{EtcdOptions, EtcdStore},
@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use super::{connect, plain, ready, replica};
-use crate::contract::{Store, acquired, holds, key, release, request, until, waits};
+use crate::contract::{Store, acquired, holds, key, of, release, request, until, waits};
 
 const LONG: Duration = Duration::from_secs(50);
 
@@ -242,10 +242,7 @@ async fn three_members_go_one_by_one_and_locks_go_on() {
             member.pause().unwrap();
         }
         let within = Duration::from_secs(20);
-        let release = Release::Tenure {
-            lease_id: tenure.lease_id,
-            fencing_token: tenure.fencing_token,
-        };
+        let release = of(&tenure);
         eventually("the release is answered", within, async || {
             store.release(&key("members"), release.clone()).await
         })

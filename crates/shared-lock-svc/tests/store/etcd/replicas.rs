@@ -77,7 +77,7 @@ async fn a_lock_that_expires_goes_to_the_oldest_waiter_whichever_replica_it_wait
     for (name, order) in [("oldest-1", [0, 1]), ("oldest-2", [1, 0])] {
         let replicas = two_replicas().await;
         let dies = AcquireRequest {
-            ttl: Duration::from_secs(2),
+            anchor: shared_lock_svc::lease::Anchor::Own(Duration::from_secs(2)),
             ..request(name, "dies")
         };
         acquired(replicas[0].acquire(dies).await);
@@ -271,7 +271,7 @@ async fn a_lock_handed_to_a_dead_replica_goes_on_when_its_lease_ends() {
     let tenure = holds(&here, "handed-dead", "first").await;
     let orphan = AcquireRequest {
         wait: LONG,
-        ttl: Duration::from_secs(2),
+        anchor: shared_lock_svc::lease::Anchor::Own(Duration::from_secs(2)),
         ..request("handed-dead", "orphan")
     };
     let store = Arc::clone(&dead);

@@ -84,7 +84,7 @@ async fn a_waiter_whose_lease_is_dead_leaves_the_queue_by_itself() {
     let mut client = plain(etcd).await;
     holds(&store, "notices", "first").await;
     let asked = AcquireRequest {
-        ttl: Duration::from_secs(3),
+        anchor: shared_lock_svc::lease::Anchor::Own(Duration::from_secs(3)),
         wait: LONG,
         ..request("notices", "notices's dead")
     };

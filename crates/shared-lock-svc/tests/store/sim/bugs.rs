@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, time::Duration};
 
 use shared_lock_svc::{
-    lease::Release,
+    lease::Claim,
     state::{Answer, Command, Ended, Lock, Moment, Outcome, Step, step},
 };
 
@@ -74,12 +74,10 @@ pub(crate) const BUGS: &[Bugs] = &[
 
 fn release_skips_token(lock: Lock, command: Command, now: Moment) -> (Lock, Outcome) {
     let command = match (command, &lock.grant) {
-        (Command::Release(Release::Tenure { .. }), Some(grant)) => {
-            Command::Release(Release::Tenure {
-                lease_id: grant.wish.lease_id,
-                fencing_token: grant.token,
-            })
-        }
+        (Command::Release(Claim::Tenure { .. }), Some(grant)) => Command::Release(Claim::Tenure {
+            lease_id: grant.wish.lease_id,
+            fencing_token: grant.token,
+        }),
         (command, _) => command,
     };
     step(lock, command, now)
@@ -100,7 +98,7 @@ fn forgets_ended(lock: Lock, command: Command, now: Moment) -> (Lock, Outcome) {
 }
 
 fn second_first(mut lock: Lock, command: Command, now: Moment) -> (Lock, Outcome) {
-    if matches!(command, Command::Release(Release::Tenure { .. })) && lock.queue.len() > 1 {
+    if matches!(command, Command::Release(Claim::Tenure { .. })) && lock.queue.len() > 1 {
         lock.queue.swap(0, 1);
     }
     step(lock, command, now)

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use shared_lock_svc::{
-    lease::{FencingToken, Holder, LeaseId, LockKey, Metadata, Release, RequestId},
+    lease::{Claim, FencingToken, Holder, LeaseId, LockKey, Metadata, RequestId},
     state::{Moment, Wish},
 };
 
@@ -291,7 +291,7 @@ impl Client {
 
     fn end(&mut self, key: LockKey, request: RequestId) {
         let call = self.call();
-        let release = Release::Request(request.clone());
+        let release = Claim::Request(request.clone());
         self.send(key.clone(), call, Ask::Release(release));
         self.wants.push(Want::Wake(PATIENCE));
         self.stage = Stage::Ending { key, request, call };
@@ -299,7 +299,7 @@ impl Client {
 
     fn release(&mut self, key: LockKey, lease_id: LeaseId, fencing_token: FencingToken) {
         let call = self.call();
-        let release = Release::Tenure {
+        let release = Claim::Tenure {
             lease_id,
             fencing_token,
         };

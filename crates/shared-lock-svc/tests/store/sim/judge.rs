@@ -6,7 +6,7 @@ use std::{
 };
 
 use shared_lock_svc::{
-    lease::{FencingToken, LeaseId, LockKey, Release, RequestId},
+    lease::{Claim, FencingToken, LeaseId, LockKey, RequestId},
     state::{Answer, Cause, Command, Event, Lock, Moment, Outcome, Table},
 };
 
@@ -64,8 +64,8 @@ impl Judge {
     pub(crate) fn command(&mut self, key: &LockKey, command: &Command) {
         let seen = self.locks.entry(key.clone()).or_default();
         let ends_promise = |promise: &Promise| match command {
-            Command::Release(Release::Request(request)) => promise.request == *request,
-            Command::Release(Release::Tenure {
+            Command::Release(Claim::Request(request)) => promise.request == *request,
+            Command::Release(Claim::Tenure {
                 lease_id,
                 fencing_token,
             }) => promise.lease == *lease_id && promise.token == *fencing_token,
@@ -77,7 +77,7 @@ impl Judge {
             promise.given_back = true;
             seen.asked_to_end.insert(promise.request.clone());
         }
-        if let Command::Release(Release::Request(request)) | Command::GiveUp(request) = command {
+        if let Command::Release(Claim::Request(request)) | Command::GiveUp(request) = command {
             seen.asked_to_end.insert(request.clone());
         }
     }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use shared_lock_svc::{
-    lease::{FencingToken, LeaseId, LockKey, Release, RequestId},
+    lease::{Claim, FencingToken, LeaseId, LockKey, RequestId},
     state::{Answer, Change, Command, Event, Grant, Moment, Outcome, Saved, Table, Wish},
 };
 
@@ -17,7 +17,7 @@ use super::{bugs::Bugs, judge::Judge};
 pub(crate) enum Ask {
     Acquire { wish: Wish, wait: Duration },
     KeepAlive(LeaseId),
-    Release(Release),
+    Release(Claim),
 }
 
 /// A message from the server.
@@ -154,7 +154,7 @@ impl Server {
             Ask::Release(release) => {
                 self.apply(key, Command::Release(release.clone()), judge, now);
                 self.reply(caller, Reply::Released);
-                if let Release::Request(request) = release {
+                if let Claim::Request(request) = release {
                     self.pending
                         .push_back((self.written, Pending::Ended(request)));
                 }
@@ -231,7 +231,7 @@ impl Server {
             self.handlers.remove(&id);
             self.apply(
                 key,
-                Command::Release(Release::Request(request.clone())),
+                Command::Release(Claim::Request(request.clone())),
                 judge,
                 now,
             );
