@@ -12,6 +12,7 @@
 mod options;
 
 mod keys;
+mod proposal;
 mod records;
 mod sight;
 mod table;

@@ -20,7 +20,7 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-use super::{fault::Fault, keys::EPOCH, options::EtcdOptions};
+use super::{fault::Fault, keys::EPOCH, options::EtcdOptions, proposal::Proposal};
 
 /// The oldest etcd whose leader checks that it still leads before it renews a lease.
 const OLDEST: [u64; 3] = [3, 5, 13];
@@ -90,8 +90,8 @@ impl Etcd {
     }
 
     /// Proposes a transaction: the one place where locks change.
-    pub(super) async fn propose(&self, txn: Txn) -> Result<Answer, Fault> {
-        self.transact(txn, Repeat::Never).await
+    pub(super) async fn propose(&self, proposal: Proposal) -> Result<Answer, Fault> {
+        self.transact(proposal.txn, Repeat::Never).await
     }
 
     /// Runs a transaction that only reads: linearizable, and no entry in etcd's log.

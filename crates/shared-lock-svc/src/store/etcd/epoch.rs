@@ -3,7 +3,7 @@
 use etcd_client::{Compare, CompareOp, Txn, TxnOp, TxnOpResponse};
 use uuid::Uuid;
 
-use super::{Core, fault::Fault, keys::EPOCH};
+use super::{Core, fault::Fault, keys::EPOCH, proposal::Proposal};
 
 impl Core {
     /// The token epoch, made by whichever replica comes first.
@@ -23,7 +23,7 @@ impl Core {
             .when([Compare::create_revision(EPOCH, CompareOp::Equal, 0)])
             .and_then([TxnOp::put(EPOCH, ours.as_str(), None)])
             .or_else([TxnOp::get(EPOCH, None)]);
-        let answer = self.etcd.propose(txn).await?;
+        let answer = self.etcd.propose(Proposal::alone(txn)).await?;
         match answer.responses.first() {
             _ if answer.succeeded => Ok(ours),
             Some(TxnOpResponse::Get(get)) if !get.kvs().is_empty() => {

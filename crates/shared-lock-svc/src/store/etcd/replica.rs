@@ -17,7 +17,7 @@ use tokio::{
 use tracing::{info, warn};
 use uuid::Uuid;
 
-use super::{Core, fault::Fault, keys};
+use super::{Core, fault::Fault, keys, proposal::Proposal};
 use crate::lease::LeaseId;
 
 /// etcd slows down when many keys hang on one lease.
@@ -187,7 +187,7 @@ impl Core {
                 Some(on_lease),
             )])
             .or_else([TxnOp::get(key, None)]);
-        let answer = match self.etcd.propose(txn).await {
+        let answer = match self.etcd.propose(Proposal::alone(txn)).await {
             Ok(answer) => answer,
             Err(fault) => {
                 self.revoke_lease_later(lease);

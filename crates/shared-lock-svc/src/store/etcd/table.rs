@@ -19,6 +19,7 @@ use etcd_client::{Compare, CompareOp, DeleteOptions, PutOptions, Txn, TxnOp};
 
 use super::{
     keys::{self, LockPath},
+    proposal::Proposal,
     records::{self, Cause, Ending, Meta, Waiter},
     sight::{Question, Waiting},
 };
@@ -40,19 +41,22 @@ pub(super) fn acquire(
     meta: &Meta,
     value: &str,
     otherwise: Question<'_>,
-) -> Txn {
-    Txn::new()
-        .when([
-            absent(path.holder()),
-            nobody_waits(path),
-            absent(path.tombstone(&meta.request)),
-            is_alive(alive),
-        ])
-        .and_then([
-            put(path.holder(), value, lease),
-            put(path.meta(), records::encode(meta), lease),
-        ])
-        .or_else(otherwise.ops())
+) -> Proposal {
+    Proposal::of(
+        path,
+        Txn::new()
+            .when([
+                absent(path.holder()),
+                nobody_waits(path),
+                absent(path.tombstone(&meta.request)),
+                is_alive(alive),
+            ])
+            .and_then([
+                put(path.holder(), value, lease),
+                put(path.meta(), records::encode(meta), lease),
+            ])
+            .or_else(otherwise.ops()),
+    )
 }
 
 /// Stands in the queue of a lock that was seen held, or waited for, by somebody else.
@@ -64,19 +68,22 @@ pub(super) fn enqueue(
     waiter: &Waiter,
     meta_revision: i64,
     otherwise: Question<'_>,
-) -> Txn {
-    Txn::new()
-        .when([
-            absent(path.waiter(request)),
-            absent(path.tombstone(request)),
-            unchanged(path.meta(), meta_revision),
-            is_alive(alive),
-        ])
-        .and_then([
-            put(path.waiter(request), records::encode(waiter), seat),
-            put(keys::guard(waiter.lease), "", waiter.lease),
-        ])
-        .or_else(otherwise.ops())
+) -> Proposal {
+    Proposal::of(
+        path,
+        Txn::new()
+            .when([
+                absent(path.waiter(request)),
+                absent(path.tombstone(request)),
+                unchanged(path.meta(), meta_revision),
+                is_alive(alive),
+            ])
+            .and_then([
+                put(path.waiter(request), records::encode(waiter), seat),
+                put(keys::guard(waiter.lease), "", waiter.lease),
+            ])
+            .or_else(otherwise.ops()),
+    )
 }
 
 /// Ends a tenure and gives the lock to the head of the queue, by writing over the holder key.
@@ -86,18 +93,21 @@ pub(super) fn hand_over(
     head: &Waiting,
     ended: Option<(&RequestId, LeaseId)>,
     otherwise: Question<'_>,
-) -> Txn {
+) -> Proposal {
     let mut then = grant(path, head);
     then.extend(ended.map(|(request, lease)| tombstone(path, request, lease)));
-    Txn::new()
-        .when([
-            unchanged(path.holder(), token),
-            unchanged(path.waiter(&head.request), head.revision),
-            present(keys::guard(head.waiter.lease)),
-            nobody_before(path, head),
-        ])
-        .and_then(then)
-        .or_else(otherwise.ops())
+    Proposal::of(
+        path,
+        Txn::new()
+            .when([
+                unchanged(path.holder(), token),
+                unchanged(path.waiter(&head.request), head.revision),
+                present(keys::guard(head.waiter.lease)),
+                nobody_before(path, head),
+            ])
+            .and_then(then)
+            .or_else(otherwise.ops()),
+    )
 }
 
 /// Ends a tenure when nobody waits.
@@ -107,7 +117,7 @@ pub(super) fn release(
     ended: Option<&RequestId>,
     tombstones: LeaseId,
     otherwise: Question<'_>,
-) -> Txn {
+) -> Proposal {
     let ending = records::encode(Ending {
         cause: Cause::Released,
         token,
@@ -118,23 +128,29 @@ pub(super) fn release(
         put(path.ending(), ending, tombstones),
     ];
     then.extend(ended.map(|request| tombstone(path, request, tombstones)));
-    Txn::new()
-        .when([unchanged(path.holder(), token), nobody_waits(path)])
-        .and_then(then)
-        .or_else(otherwise.ops())
+    Proposal::of(
+        path,
+        Txn::new()
+            .when([unchanged(path.holder(), token), nobody_waits(path)])
+            .and_then(then)
+            .or_else(otherwise.ops()),
+    )
 }
 
 /// Gives a free lock to the head of its queue: after an expiry nobody else does.
-pub(super) fn promote(path: &LockPath, head: &Waiting, otherwise: Question<'_>) -> Txn {
-    Txn::new()
-        .when([
-            absent(path.holder()),
-            unchanged(path.waiter(&head.request), head.revision),
-            present(keys::guard(head.waiter.lease)),
-            nobody_before(path, head),
-        ])
-        .and_then(grant(path, head))
-        .or_else(otherwise.ops())
+pub(super) fn promote(path: &LockPath, head: &Waiting, otherwise: Question<'_>) -> Proposal {
+    Proposal::of(
+        path,
+        Txn::new()
+            .when([
+                absent(path.holder()),
+                unchanged(path.waiter(&head.request), head.revision),
+                present(keys::guard(head.waiter.lease)),
+                nobody_before(path, head),
+            ])
+            .and_then(grant(path, head))
+            .or_else(otherwise.ops()),
+    )
 }
 
 /// Leaves the queue for good. The question is asked whichever way it goes.
@@ -143,14 +159,17 @@ pub(super) fn cancel(
     own: &Waiting,
     tombstones: LeaseId,
     question: Question<'_>,
-) -> Txn {
+) -> Proposal {
     let mut then = leave(path, own);
     then.push(tombstone(path, &own.request, tombstones));
     then.extend(question.ops());
-    Txn::new()
-        .when([unchanged(path.waiter(&own.request), own.revision)])
-        .and_then(then)
-        .or_else(question.ops())
+    Proposal::of(
+        path,
+        Txn::new()
+            .when([unchanged(path.waiter(&own.request), own.revision)])
+            .and_then(then)
+            .or_else(question.ops()),
+    )
 }
 
 /// How many operations [`cancel`] does before it asks.
@@ -162,30 +181,36 @@ pub(super) fn end_request(
     request: &RequestId,
     tombstones: LeaseId,
     question: Question<'_>,
-) -> Txn {
+) -> Proposal {
     let mut then = vec![tombstone(path, request, tombstones)];
     then.extend(question.ops());
-    Txn::new().and_then(then)
+    Proposal::of(path, Txn::new().and_then(then))
 }
 
 /// How many operations [`end_request`] does before it asks.
 pub(super) const END_REQUEST_OPS: usize = 1;
 
 /// Removes an entry of this replica that no handler serves.
-pub(super) fn sweep(path: &LockPath, stray: &Waiting) -> Txn {
-    Txn::new()
-        .when([unchanged(path.waiter(&stray.request), stray.revision)])
-        .and_then(leave(path, stray))
+pub(super) fn sweep(path: &LockPath, stray: &Waiting) -> Proposal {
+    Proposal::of(
+        path,
+        Txn::new()
+            .when([unchanged(path.waiter(&stray.request), stray.revision)])
+            .and_then(leave(path, stray)),
+    )
 }
 
 /// Removes a waiter whose tenure lease is gone: it blocks the queue and can never be served.
-pub(super) fn evict(path: &LockPath, dead: &Waiting) -> Txn {
-    Txn::new()
-        .when([
-            unchanged(path.waiter(&dead.request), dead.revision),
-            absent(keys::guard(dead.waiter.lease)),
-        ])
-        .and_then([delete(path.waiter(&dead.request))])
+pub(super) fn evict(path: &LockPath, dead: &Waiting) -> Proposal {
+    Proposal::of(
+        path,
+        Txn::new()
+            .when([
+                unchanged(path.waiter(&dead.request), dead.revision),
+                absent(keys::guard(dead.waiter.lease)),
+            ])
+            .and_then([delete(path.waiter(&dead.request))]),
+    )
 }
 
 /// Looks at a lock.
