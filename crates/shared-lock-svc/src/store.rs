@@ -43,8 +43,9 @@ pub trait LockStore: Send + Sync {
         lease: LeaseId,
     ) -> Result<Option<Renewal>, StoreError>;
 
-    /// Ends a tenure or a request, and hands the lock to whoever is next; `false` if it was over, and
-    /// then no note is left.
+    /// Ends a tenure or a request, and hands the lock to whoever is next; `false` if it was over. The
+    /// note is left only if there was a tenure: neither by a release that comes too late, nor by the
+    /// end of a request that only waited.
     async fn release(&self, key: &LockKey, release: Release) -> Result<bool, StoreError>;
 
     /// Whether a tenure is current, linearizably; `None` if it is not.

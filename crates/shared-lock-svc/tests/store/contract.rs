@@ -1,36 +1,50 @@
-//! What every store does. One list of behaviours; each has locks of its own, so that they run side
-//! by side on one store and wait for their expiries together.
+//! What stores do: one list of behaviours for all of them, and one for each capability that a store
+//! may have. Each behaviour has locks of its own, so that those of a list run side by side on one
+//! store and wait for their expiries together.
+
+#![allow(dead_code, reason = "stores take the capabilities in one by one")]
+
+mod asks;
 
 mod expiry;
 mod grants;
 mod releases;
 mod waiting;
 
-use std::{collections::BTreeMap, fmt::Debug, future::Future, pin::Pin, sync::Arc, time::Duration};
+mod all;
+mod deadlock;
+mod delay;
+mod events;
+mod force;
+mod listing;
+mod modes;
+mod notes;
+mod sessions;
+mod verify;
 
-use shared_lock_svc::{
-    lease::{
-        AcquireRequest, Acquisition, Anchor, Claim, Holder, LockKey, LockView, Mode, RequestId,
-        Tenure,
-    },
-    store::{Release, StoreError},
-};
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+
+use shared_lock_svc::store::StoreError;
 use tokio::{
-    task::{JoinHandle, JoinSet},
-    time::{Instant, sleep, timeout},
+    task::JoinSet,
+    time::{Instant, timeout},
 };
+
+pub(crate) use self::asks::*;
 
 pub(crate) type Store = Arc<dyn shared_lock_svc::store::Store>;
 type Behaviour = fn(Store) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 
 macro_rules! behaviours {
-    ($($module:ident::$name:ident),* $(,)?) => {
-        const BEHAVIOURS: &[(&str, Behaviour)] =
-            &[$((stringify!($name), |store| Box::pin($module::$name(store)))),*];
+    ($list:ident: $($module:ident::$name:ident),* $(,)?) => {
+        const $list: &[(&str, Behaviour)] =
+            &[$((concat!(stringify!($module), "::", stringify!($name)), |store| {
+                Box::pin($module::$name(store))
+            })),*];
     };
 }
 
-behaviours![
+behaviours![CORE:
     grants::a_free_lock_is_granted,
     grants::a_lease_lives_whole_seconds_from_two_up,
     grants::a_second_holder_is_told_who_holds_the_lock,
@@ -58,28 +72,162 @@ behaviours![
     expiry::a_request_whose_lease_ran_out_frees_the_lock,
 ];
 
-/// Runs every behaviour on `store`, and fails with the names of those that do not hold.
+behaviours![MODES:
+    modes::readers_hold_together,
+    modes::a_writer_waits_for_the_last_reader,
+    modes::a_reader_does_not_pass_a_writer_that_waits,
+    modes::readers_at_the_head_are_granted_together,
+    modes::a_writer_that_gives_up_lets_the_readers_behind_it_in,
+    modes::a_reader_whose_lease_ran_out_makes_room_for_the_writer,
+    modes::a_request_id_ends_one_of_several,
+    modes::permits_fit_up_to_the_limit,
+    modes::the_least_limit_of_all_counts,
+    modes::a_heavy_permit_at_the_head_is_not_passed_by_a_light_one,
+    modes::permits_readers_and_writers_exclude_each_other,
+    modes::one_queue_serves_all_modes_in_the_order_of_arrival,
+];
+
+behaviours![SESSIONS:
+    sessions::a_session_carries_many_locks,
+    sessions::a_session_lives_whole_seconds_from_two_up,
+    sessions::the_end_of_a_session_frees_all_its_locks,
+    sessions::a_session_that_is_not_kept_alive_loses_all_its_locks,
+    sessions::a_session_that_is_kept_alive_keeps_all_its_locks,
+    sessions::a_late_release_does_not_free_the_second_tenure_of_a_session,
+    sessions::a_session_may_read_a_lock_twice,
+    sessions::a_waiter_in_a_session_gets_the_lock_on_its_lease,
+    sessions::a_waiter_whose_session_ends_is_told_at_once,
+    sessions::a_request_that_ends_leaves_its_session_alone,
+    sessions::a_session_that_nobody_opened_is_gone,
+];
+
+behaviours![DELAY:
+    delay::a_lock_rests_after_an_expiry,
+    delay::a_waiter_gets_the_lock_when_the_delay_is_over,
+    delay::there_is_no_delay_after_a_release,
+    delay::a_delay_belongs_to_its_tenure_alone,
+    delay::a_lock_rests_after_the_expiry_of_a_session,
+    delay::there_is_no_delay_when_a_session_is_ended,
+];
+
+behaviours![NOTES:
+    notes::a_note_is_given_to_every_holder_until_it_is_written_over,
+    notes::a_note_is_handed_over_with_the_lock,
+    notes::a_release_that_comes_too_late_leaves_no_note,
+    notes::a_release_by_request_id_leaves_a_note_if_the_request_held,
+    notes::a_note_outlives_an_expiry,
+];
+
+behaviours![VERIFY:
+    verify::a_tenure_is_current_until_it_is_released,
+    verify::lease_and_token_must_both_be_right,
+    verify::a_tenure_that_expired_is_not_current,
+    verify::what_waits_is_not_current,
+    verify::each_of_several_tenures_is_verified_by_itself,
+];
+
+behaviours![FORCE:
+    force::every_tenure_ends_and_everybody_is_named,
+    force::a_free_lock_is_left_as_it_is,
+    force::permits_end_like_all_others,
+    force::there_is_no_delay_after_force,
+    force::the_session_of_a_holder_goes_on,
+];
+
+behaviours![ALL:
+    all::several_locks_are_taken_on_one_session,
+    all::none_is_taken_where_one_is_held,
+    all::it_tries_again_when_a_lock_changes,
+    all::its_time_is_over_like_any_other,
+    all::it_does_not_pass_those_who_wait,
+    all::every_mode_may_be_wanted,
+    all::a_session_that_is_there_may_carry_them,
+    all::a_request_id_counts_at_each_of_the_locks,
+    all::a_request_that_is_ended_while_it_tries_gets_nothing,
+    all::a_caller_that_leaves_holds_nothing,
+];
+
+behaviours![LISTING:
+    listing::what_is_held_or_waited_for_is_listed_as_it_stands,
+    listing::pages_come_in_the_byte_order_of_the_keys,
+];
+
+behaviours![EVENTS:
+    events::every_change_is_told_in_order,
+    events::a_request_that_is_ended_is_released_if_it_held,
+    events::an_expiry_is_told_as_one,
+    events::force_is_told_with_its_reason_for_every_holder,
+    events::the_end_of_a_session_is_a_release_and_its_lapse_an_expiry,
+];
+
+behaviours![DEADLOCK:
+    deadlock::two_sessions_that_wait_for_each_other,
+    deadlock::three_sessions_that_wait_in_a_ring,
+    deadlock::a_reader_that_asks_to_write,
+    deadlock::a_reader_that_reads_again_behind_a_writer,
+    deadlock::who_does_not_wait_is_told_who_holds,
+    deadlock::a_chain_is_not_a_ring,
+    deadlock::only_sessions_that_read_or_write_are_told,
+];
+
+/// What every store does.
 pub(crate) async fn check(store: Store) {
-    let mut running = JoinSet::new();
-    for (name, behaviour) in BEHAVIOURS {
-        let store = Arc::clone(&store);
-        running.spawn(async move {
-            let done = tokio::spawn(timeout(Duration::from_secs(60), behaviour(store)));
-            (*name, matches!(done.await, Ok(Ok(()))))
-        });
-    }
-    let broken: Vec<_> = running
-        .join_all()
-        .await
-        .into_iter()
-        .filter_map(|(name, holds)| (!holds).then_some(name))
-        .collect();
-    assert!(broken.is_empty(), "the store does not keep: {broken:#?}");
+    keeps(Arc::clone(&store), CORE).await;
     assert_eq!(
         store.token_epoch().await.unwrap(),
         store.token_epoch().await.unwrap()
     );
     store.ready().await.unwrap();
+}
+
+/// Readers and writers, permits, one queue for all modes.
+pub(crate) async fn check_modes(store: Store) {
+    keeps(store, MODES).await;
+}
+
+/// Sessions.
+pub(crate) async fn check_sessions(store: Store) {
+    keeps(store, SESSIONS).await;
+}
+
+/// Lock-delay; needs sessions, readers and permits.
+pub(crate) async fn check_delay(store: Store) {
+    keeps(store, DELAY).await;
+}
+
+/// Notes; needs readers.
+pub(crate) async fn check_notes(store: Store) {
+    keeps(store, NOTES).await;
+}
+
+/// Verification; needs sessions and readers.
+pub(crate) async fn check_verify(store: Store) {
+    keeps(store, VERIFY).await;
+}
+
+/// Release by force; needs sessions, readers and permits.
+pub(crate) async fn check_force(store: Store) {
+    keeps(store, FORCE).await;
+}
+
+/// Several locks at once; needs sessions, notes, readers and permits.
+pub(crate) async fn check_all(store: Store) {
+    keeps(store, ALL).await;
+}
+
+/// Listing; needs readers.
+pub(crate) async fn check_listing(store: Store) {
+    keeps(store, LISTING).await;
+}
+
+/// Events; needs sessions, readers, force.
+pub(crate) async fn check_events(store: Store) {
+    keeps(store, EVENTS).await;
+}
+
+/// Deadlock detection; needs sessions, readers and permits.
+pub(crate) async fn check_deadlock(store: Store) {
+    keeps(store, DEADLOCK).await;
 }
 
 /// A store that is closed ends its waits at once and takes no more; holders go on.
@@ -104,129 +252,19 @@ pub(crate) async fn check_close(store: Store) {
     assert!(release(&store, "close", &tenure).await);
 }
 
-/// A request for `key` that does not wait, with a TTL that no test sees the end of.
-pub(crate) fn request(key: &str, holder: &str) -> AcquireRequest {
-    AcquireRequest {
-        key: self::key(key),
-        holder: Holder::try_from(holder.to_owned()).unwrap(),
-        anchor: Anchor::Own(Duration::from_secs(120)),
-        mode: Mode::Exclusive,
-        wait: Duration::ZERO,
-        lock_delay: Duration::ZERO,
-        request_id: RequestId::random(),
-        metadata: BTreeMap::new(),
-        value: holder.to_owned(),
-        trace_id: None,
+/// Runs every behaviour on `store`, and fails with the names of those that do not hold.
+async fn keeps(store: Store, behaviours: &'static [(&'static str, Behaviour)]) {
+    let mut running = JoinSet::new();
+    for (name, behaviour) in behaviours {
+        let done = timeout(Duration::from_secs(60), behaviour(Arc::clone(&store)));
+        let done = tokio::spawn(done);
+        running.spawn(async move { (*name, matches!(done.await, Ok(Ok(())))) });
     }
-}
-
-pub(crate) fn key(key: &str) -> LockKey {
-    LockKey::parse_compat(key).unwrap()
-}
-
-/// The tenure of an acquire that must succeed.
-pub(crate) fn acquired(outcome: Result<Acquisition, StoreError>) -> Tenure {
-    match outcome {
-        Ok(Acquisition::Acquired(tenure)) => tenure,
-        other => panic!("expected a tenure, got {other:?}"),
-    }
-}
-
-/// Takes a free lock.
-pub(crate) async fn holds(store: &Store, key: &str, holder: &str) -> Tenure {
-    acquired(store.acquire(request(key, holder)).await)
-}
-
-/// Starts an acquire.
-pub(crate) fn start(
-    store: &Store,
-    request: AcquireRequest,
-) -> JoinHandle<Result<Acquisition, StoreError>> {
-    let store = Arc::clone(store);
-    tokio::spawn(async move { store.acquire(request).await })
-}
-
-/// Starts an acquire and returns once it is seen in the queue.
-pub(crate) async fn waits(
-    store: &Store,
-    key: &str,
-    holder: &str,
-    wait: Duration,
-) -> JoinHandle<Result<Acquisition, StoreError>> {
-    queued(
-        store,
-        AcquireRequest {
-            wait,
-            ..request(key, holder)
-        },
-    )
-    .await
-}
-
-/// Starts `request` and returns once it is seen in the queue.
-pub(crate) async fn queued(
-    store: &Store,
-    request: AcquireRequest,
-) -> JoinHandle<Result<Acquisition, StoreError>> {
-    let (key, holder) = (request.key.clone(), request.holder.clone());
-    let waiter = start(store, request);
-    until(store, key.as_str(), "the waiter is queued", |view| {
-        view.waiters.iter().any(|waiter| waiter.holder == holder)
-    })
-    .await;
-    waiter
-}
-
-pub(crate) async fn release(store: &Store, key: &str, tenure: &Tenure) -> bool {
-    store.release(&self::key(key), of(tenure)).await.unwrap()
-}
-
-pub(crate) async fn end(store: &Store, key: &str, request: &RequestId) -> bool {
-    let release = release_of(Claim::Request(request.clone()));
-    store.release(&self::key(key), release).await.unwrap()
-}
-
-/// The release of a tenure.
-pub(crate) fn of(tenure: &Tenure) -> Release {
-    release_of(Claim::Tenure {
-        lease_id: tenure.lease_id,
-        fencing_token: tenure.fencing_token,
-    })
-}
-
-/// A release that leaves no note.
-pub(crate) fn release_of(claim: Claim) -> Release {
-    Release {
-        claim,
-        note: None,
-        trace_id: None,
-    }
-}
-
-/// Looks at a lock until it is as wanted, and returns how long that took.
-pub(crate) async fn until(
-    store: &Store,
-    key: &str,
-    what: &str,
-    wanted: impl Fn(&LockView) -> bool,
-) -> Duration {
-    let started = Instant::now();
-    loop {
-        let view = store.inspect(&self::key(key)).await.unwrap();
-        if wanted(&view) {
-            return started.elapsed();
-        }
-        assert!(
-            started.elapsed() < Duration::from_secs(20),
-            "never: {what}; the lock is {view:#?}"
-        );
-        sleep(Duration::from_millis(10)).await;
-    }
-}
-
-pub(crate) fn assert_between<T: PartialOrd + Debug>(value: T, least: T, most: T) {
-    assert!(
-        value >= least && value <= most,
-        "{value:?} is not within {least:?} and {most:?}"
-    );
+    let broken: Vec<_> = running
+        .join_all()
+        .await
+        .into_iter()
+        .filter_map(|(name, holds)| (!holds).then_some(name))
+        .collect();
+    assert!(broken.is_empty(), "the store does not keep: {broken:#?}");
 }
