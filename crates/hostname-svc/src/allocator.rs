@@ -11,6 +11,7 @@ mod queue;
 #[cfg(test)]
 mod simulation;
 mod stem;
+mod trace;
 #[cfg(test)]
 mod traces;
 mod worker;
@@ -183,8 +184,8 @@ impl Allocator {
     ) -> Result<Allocation, AllocateError> {
         let prefix = wish.prefix.clone();
         let (job, bytes) = self.job(wish, key, request_id)?;
-        let wait = self.enqueue(prefix, job, bytes, deadline)?;
-        match timeout_at(deadline + GRACE, wait.answer).await {
+        let mut wait = self.enqueue(prefix, job, bytes, deadline)?;
+        match timeout_at(deadline + GRACE, &mut wait.answer).await {
             Ok(Ok(Ok(Answer::Named(records)))) => Ok(Allocation::Named(records)),
             Ok(Ok(Ok(Answer::KeyReused))) => Ok(Allocation::KeyReused),
             Ok(Ok(Ok(Answer::GivenUp(why)))) => Ok(Allocation::GivenUp(why)),
@@ -192,9 +193,10 @@ impl Allocator {
                 Err(AllocateError::Deleted("document of the idempotency key"))
             }
             Ok(Ok(Err(error))) => Err(error),
-            Err(_) if wait.begun.load(Ordering::Relaxed) => Err(AllocateError::Timeout),
             // Whoever is told nothing has left the queue because his time was over.
-            _ => Err(LockError::Timeout.into()),
+            _ if !wait.begun.load(Ordering::Relaxed) => Err(LockError::Timeout.into()),
+            Ok(Err(_)) => Err(AllocateError::Internal),
+            Err(_) => Err(AllocateError::Timeout),
         }
     }
 

@@ -45,7 +45,7 @@ pub(crate) async fn observe<B: MessageBody + 'static>(
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let metrics = request.app_data::<Data<HttpMetrics>>().cloned();
     let method = known_method(request.method().as_str());
-    let route = request.match_pattern().unwrap_or_default();
+    let route = without_rules(&request.match_pattern().unwrap_or_default());
     let span = request_span(method, &route, request.headers());
     let context = RequestContext {
         path: request.path().to_owned(),
@@ -69,6 +69,24 @@ pub(crate) async fn observe<B: MessageBody + 'static>(
         timer.stop(response.status());
     }
     Ok(response)
+}
+
+/// A route as people know it: `/v1/locks/{key}`, whatever rule its segment is matched by.
+fn without_rules(pattern: &str) -> String {
+    let mut route = String::with_capacity(pattern.len());
+    let (mut depth, mut in_rule) = (0_u32, false);
+    for c in pattern.chars() {
+        match c {
+            '{' => depth += 1,
+            '}' => depth = depth.saturating_sub(1),
+            _ => (),
+        }
+        in_rule = depth > 0 && (in_rule || c == ':');
+        if !in_rule {
+            route.push(c);
+        }
+    }
+    route
 }
 
 fn request_span(method: &str, route: &str, headers: &HeaderMap) -> Span {
@@ -140,5 +158,23 @@ impl Extractor for Headers<'_> {
 
     fn keys(&self) -> Vec<&str> {
         self.0.keys().map(|name| name.as_str()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_rules;
+
+    #[test]
+    fn a_route_is_named_without_the_rules_of_its_segments() {
+        for (pattern, route) in [
+            ("", ""),
+            ("/livez", "/livez"),
+            ("/v1/locks/{key:[^/]*}/acquire", "/v1/locks/{key}/acquire"),
+            ("/a/{b:[0-9]{2,3}}/{c}", "/a/{b}/{c}"),
+            ("/v1/locks:acquire-all", "/v1/locks:acquire-all"),
+        ] {
+            assert_eq!(without_rules(pattern), route);
+        }
     }
 }

@@ -21,6 +21,7 @@
 //! When a test panics, each server dropped by it prints the end of its log.
 
 mod binaries;
+mod collector;
 mod etcd;
 mod fault_proxy;
 mod http;
@@ -36,6 +37,7 @@ mod wait;
 mod workspace;
 
 pub use binaries::build;
+pub use collector::{Collector, Span};
 pub use etcd::{Etcd, EtcdCluster};
 pub use fault_proxy::FaultProxy;
 pub use log::Log;

@@ -3,7 +3,7 @@
 use std::{
     collections::VecDeque,
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -17,6 +17,7 @@ use tokio::{
 use super::{
     cycle::{Answer, Job},
     error::AllocateError,
+    trace::Caller,
 };
 
 /// How large a batch may get.
@@ -48,8 +49,8 @@ pub(crate) struct Ticket {
 struct Waiter {
     answer: oneshot::Sender<Outcome>,
     deadline: Instant,
-    begun: std::sync::Arc<AtomicBool>,
-    _place: Place,
+    begun: Arc<AtomicBool>,
+    caller: Caller,
 }
 
 /// A place in the queues of this process.
@@ -72,7 +73,9 @@ impl Drop for Place {
 pub(crate) struct Wait {
     pub(crate) answer: oneshot::Receiver<Outcome>,
     /// Whether a cycle has begun with the request.
-    pub(crate) begun: std::sync::Arc<AtomicBool>,
+    pub(crate) begun: Arc<AtomicBool>,
+    /// Given back when the caller leaves, answered or not.
+    _place: Place,
 }
 
 impl Queue {
@@ -86,14 +89,18 @@ impl Queue {
         limit: usize,
     ) -> Result<Wait, AllocateError> {
         let (sender, answer) = oneshot::channel();
-        let begun = std::sync::Arc::new(AtomicBool::new(false));
+        let begun = Arc::new(AtomicBool::new(false));
         let waiter = Waiter {
             answer: sender,
             deadline,
-            begun: std::sync::Arc::clone(&begun),
-            _place: place,
+            begun: Arc::clone(&begun),
+            caller: Caller::current(),
         };
         let mut tickets = self.lock();
+        if tickets.len() >= limit {
+            // Whoever has left takes nobody's place.
+            tickets.retain_mut(Ticket::is_wanted);
+        }
         let waiting = tickets.len();
         match tickets
             .iter_mut()
@@ -113,7 +120,11 @@ impl Queue {
         }
         drop(tickets);
         self.arrival.notify_one();
-        Ok(Wait { answer, begun })
+        Ok(Wait {
+            answer,
+            begun,
+            _place: place,
+        })
     }
 
     /// Resolves when something was queued since the last time.
@@ -151,6 +162,12 @@ impl Queue {
         waiters.map(|waiter| waiter.deadline).max()
     }
 
+    /// The caller who has waited longest.
+    pub(crate) fn oldest_caller(&self) -> Option<Caller> {
+        let tickets = self.lock();
+        tickets.iter().flat_map(Ticket::callers).next()
+    }
+
     /// Tells all who wait that it came to nothing.
     pub(crate) fn fail_all(&self, error: &AllocateError) {
         let tickets = std::mem::take(&mut *self.lock());
@@ -171,6 +188,11 @@ impl Ticket {
             // Whoever has left is not told.
             let _ = waiter.answer.send(outcome.clone());
         }
+    }
+
+    /// Who waits for the job.
+    pub(super) fn callers(&self) -> impl Iterator<Item = Caller> {
+        self.waiters.iter().map(|waiter| waiter.caller.clone())
     }
 
     /// Forgets who has left; whether anybody is still there.

@@ -3,6 +3,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tokio::time::{Instant, sleep};
+use tracing::{Instrument, Span, field::Empty, info_span};
 
 use super::{
     Shared,
@@ -10,6 +11,7 @@ use super::{
     driver::drive,
     error::AllocateError,
     queue::{Queue, Ticket},
+    trace::{self, Caller},
 };
 use crate::{
     hostname::Prefix,
@@ -43,7 +45,9 @@ impl Worker {
     pub(crate) async fn run(mut self) {
         loop {
             while let Some(deadline) = self.queue.last_deadline() {
-                self.hold(deadline).await;
+                let span = info_span!("hostname.turn", trace_id = Empty);
+                trace::join(&span, self.queue.oldest_caller());
+                self.hold(deadline).instrument(span).await;
             }
             let closing = self.shared.closing();
             tokio::select! {
@@ -77,7 +81,8 @@ impl Worker {
                 lock = Some(held);
                 break;
             }
-            lock = self.allocate(held, batch).await;
+            let span = cycle_span(&batch);
+            lock = self.allocate(held, batch).instrument(span).await;
             let valid = lock.as_ref().is_some_and(PrefixLock::is_valid);
             if since.elapsed() >= self.shared.limits.max_hold || !valid {
                 break;
@@ -210,10 +215,13 @@ impl Worker {
     /// Settles and clears what is pending while nobody asks. What fails is left for the next one.
     pub(crate) async fn sweep(&mut self) {
         let deadline = Instant::now() + Duration::from_secs(1);
-        if let Ok(lock) = self.lock(deadline).await {
-            self.clear(&lock).await;
-            lock.release().await;
-        }
+        let swept = async {
+            if let Ok(lock) = self.lock(deadline).await {
+                self.clear(&lock).await;
+                lock.release().await;
+            }
+        };
+        swept.instrument(info_span!("hostname.sweep")).await;
     }
 
     async fn clear(&mut self, lock: &PrefixLock) {
@@ -236,4 +244,14 @@ impl Worker {
             Err(error) => tracing::warn!("the counter of {} was not swept: {error}", self.prefix),
         }
     }
+}
+
+/// A cycle is part of the trace of the caller who had waited longest, and linked to the others and to
+/// the turn at the lock under which it runs.
+fn cycle_span(batch: &[Ticket]) -> Span {
+    let turn = Caller::current();
+    let span = info_span!(parent: None, "hostname.cycle", hostname.batch_requests = batch.len(), trace_id = Empty);
+    let callers = batch.iter().flat_map(Ticket::callers);
+    trace::join(&span, callers.chain([turn]));
+    span
 }

@@ -1,5 +1,8 @@
 //! The service under test, with verbs.
 
+use std::time::Duration;
+
+use lock_client::{AcquireOptions, ClientOptions, LockClient, LockGuard};
 use reqwest::{Client, Response, StatusCode};
 use serde_json::{Value, json};
 use testbed::{RunningService, Service};
@@ -50,6 +53,14 @@ pub(crate) fn unique(name: &str) -> String {
     format!("{name}-{}", NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
+/// Takes the lock of the prefix that most tests use, under keys that begin with `keys`.
+pub(crate) async fn keep_lock(locks: &RunningService, keys: &str) -> LockGuard {
+    let client = LockClient::new(ClientOptions::new([locks.url()], "somebody")).unwrap();
+    let key = format!("{keys}/splunk/web/dev");
+    let guard = client.acquire(&key, AcquireOptions::default()).await;
+    guard.unwrap()
+}
+
 impl TestApp {
     /// One on an embedded store and the shared lock service.
     pub(crate) async fn start() -> Self {
@@ -97,6 +108,28 @@ impl TestApp {
             request = request.header("content-type", content_type);
         }
         Answer::read(request.send().await.unwrap()).await
+    }
+
+    /// What `/metrics` shows.
+    pub(crate) async fn metrics(&self) -> String {
+        let metrics = self.client.get(self.url("/metrics")).send().await.unwrap();
+        metrics.text().await.unwrap()
+    }
+
+    /// Returns when `/metrics` shows this line.
+    pub(crate) async fn shows(&self, line: &str) {
+        let shown = testbed::eventually(line, Duration::from_secs(60), async || {
+            let text = self.metrics().await;
+            let found = text.lines().any(|it| it == line);
+            if found { Ok(()) } else { Err(text) }
+        });
+        shown.await.unwrap();
+    }
+
+    /// Returns when so many callers wait for a number.
+    pub(crate) async fn is_waiting(&self, callers: usize) {
+        self.shows(&format!("hostname_queue_requests {callers}"))
+            .await;
     }
 
     /// The hostnames that a query lists on its first page.

@@ -11,4 +11,5 @@ mod main_job;
 mod rejections;
 mod settings;
 mod stores;
+mod traces;
 mod vault;
