@@ -14,6 +14,8 @@ mod stem;
 mod trace;
 #[cfg(test)]
 mod traces;
+#[cfg(test)]
+mod unreadable;
 mod worker;
 #[cfg(test)]
 mod world;
@@ -24,7 +26,6 @@ use std::{
     time::Duration,
 };
 
-use jiff::Timestamp;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use tokio::{
@@ -43,7 +44,7 @@ use self::{
     worker::Worker,
 };
 use crate::{
-    documents::{Facts, GivenUp, KeyHash, Owner, Record},
+    documents::{Facts, GivenUp, KeyHash, Moment, Owner, Record},
     hostname::Prefix,
     locks::{LockError, PrefixLocks},
     metrics::Metrics,
@@ -192,6 +193,7 @@ impl Allocator {
             Ok(Ok(Ok(Answer::Deleted))) => {
                 Err(AllocateError::Deleted("document of the idempotency key"))
             }
+            Ok(Ok(Ok(Answer::Unreadable(which)))) => Err(AllocateError::Unreadable(which)),
             Ok(Ok(Err(error))) => Err(error),
             // Whoever is told nothing has left the queue because his time was over.
             _ if !wait.begun.load(Ordering::Relaxed) => Err(LockError::Timeout.into()),
@@ -229,7 +231,7 @@ impl Allocator {
             count: 1,
             facts: Facts {
                 request_id: request_id.to_owned(),
-                created_at: now(),
+                created_at: Moment::now(),
                 instance: self.shared.instance.clone(),
                 requested_by: wish.requested_by,
                 reason: wish.reason,
@@ -273,12 +275,6 @@ impl Allocator {
         });
         Ok(wait)
     }
-}
-
-/// Milliseconds are as much as a record is read for.
-fn now() -> Timestamp {
-    let now = Timestamp::now();
-    Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
 }
 
 impl Shared {

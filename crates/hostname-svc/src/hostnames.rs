@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
-pub use self::listing::{Filter, Page, Position};
+pub use self::listing::{Deleted, Filter, Page, Position};
 use self::stems::Stems;
 use crate::{
     allocator::{AllocateError, Allocation, Allocator, Wish, read},
@@ -50,6 +50,11 @@ pub enum HostnameError {
     /// There will be no name.
     #[error("{0}")]
     GivenUp(GivenUp),
+    /// It was given out, and its record was deleted.
+    #[error(
+        "the hostname {0} was given out; its record was deleted by hand, and the name stays taken"
+    )]
+    RecordDeleted(Hostname),
     /// Nobody could be given a name, or the store did not tell.
     #[error(transparent)]
     Failed(#[from] AllocateError),
@@ -115,14 +120,14 @@ impl Hostnames {
     /// The record of a hostname, if it was ever given out.
     ///
     /// # Errors
-    /// The store did not tell.
+    /// Its record was deleted, or the store did not tell.
     pub async fn find(&self, hostname: &Hostname) -> Result<Option<Record>, HostnameError> {
         let path = layout::record(hostname);
         let found = async { Ok(read::<StoredRecord>(&self.store, &path).await?) };
         match self.in_time(found).await? {
             Read::Present { data, .. } => Ok(data.ours()),
             Read::Absent => Ok(None),
-            Read::Deleted { .. } => Err(AllocateError::Deleted("record of the hostname").into()),
+            Read::Deleted { .. } => Err(HostnameError::RecordDeleted(hostname.clone())),
         }
     }
 
@@ -171,11 +176,13 @@ impl HostnameError {
             Self::Failed(AllocateError::QueueFull) => "queue_full",
             Self::Failed(AllocateError::Lock(LockError::Timeout)) => "lock_timeout",
             Self::Failed(
-                AllocateError::Lock(LockError::Unavailable(_)) | AllocateError::Fenced { .. },
+                AllocateError::Lock(LockError::Unavailable(_) | LockError::Refused(_))
+                | AllocateError::Fenced { .. },
             ) => "lock_unavailable",
             Self::Failed(AllocateError::Store(_)) => "store_unavailable",
             Self::Failed(AllocateError::Timeout) => "timeout",
-            Self::Failed(
+            Self::RecordDeleted(_)
+            | Self::Failed(
                 AllocateError::Deleted(_) | AllocateError::Unreadable(_) | AllocateError::Internal,
             ) => "failed",
         }

@@ -21,6 +21,9 @@ pub enum LockError {
     /// Others had it, for as long as we could wait.
     #[error("the lock of the prefix was not to be had in time")]
     Timeout,
+    /// The lock service understands, and will not.
+    #[error("the lock service refuses the request: {0}")]
+    Refused(String),
     /// The lock service is away.
     #[error("the lock service is unavailable")]
     Unavailable(#[source] Arc<Error>),
@@ -81,6 +84,9 @@ impl PrefixLocks {
             Ok(guard) => Ok(PrefixLock { guard }),
             // Lost: it was granted so late that its lease may be over.
             Err(Error::Held(_) | Error::Lost { .. }) => Err(LockError::Timeout),
+            Err(Error::Server(problem)) if problem.status < 500 && !problem.retryable => {
+                Err(LockError::Refused(problem.detail))
+            }
             Err(error) => Err(LockError::Unavailable(Arc::new(error))),
         }
     }

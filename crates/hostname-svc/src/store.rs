@@ -8,7 +8,7 @@ pub mod embedded;
 pub mod measured;
 pub mod vault;
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use async_trait::async_trait;
 use serde_json::Value;
@@ -93,10 +93,17 @@ pub enum StoreError {
     Sealed,
     /// It asks for a pause. Nothing was written.
     #[error("the store of hostnames asks to slow down")]
-    Busy,
+    Busy {
+        /// How long.
+        retry_after: Duration,
+    },
     /// No answer came that can be relied on: **a write may have happened, or may still happen**.
     #[error("the store of hostnames gave no usable answer")]
     Unknown(#[source] anyhow::Error),
+    /// It will write nothing here, and nothing was found here. Where documents may be made but not
+    /// changed, it says so of one that is there: the read that found nothing may have been stale.
+    #[error("the store of hostnames denies the write")]
+    Denied(#[source] anyhow::Error),
     /// It understood and will not: a permission is missing, a document is too large.
     #[error("the store of hostnames refuses the call")]
     Refused(#[source] anyhow::Error),

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustify::errors::ClientError as RestError;
+use vaultrs::api::EndpointError;
 use vaultrs::error::ClientError;
 
 /// Vault's rate-limit quotas count per second unless told otherwise; it tells the exact time only in a
-/// header that is off by default and that `vaultrs` drops.
+/// header that is off by default.
 const QUOTA_INTERVAL: Duration = Duration::from_secs(1);
 
 type Source = Arc<dyn Error + Send + Sync>;
@@ -41,7 +42,7 @@ pub enum VaultError {
     /// A quota of Vault's is used up (429).
     #[error("Vault's rate limit is reached")]
     RateLimited {
-        /// When to ask again.
+        /// When to ask again: Vault's `Retry-After`, or a second where it does not tell.
         retry_after: Duration,
     },
     /// Vault calls the request wrong (another 4xx): a fault of ours or of the settings; do not repeat.
@@ -159,8 +160,11 @@ impl Failure {
         }
     }
 
-    /// A body that is no list of errors: a deleted secret, or something that is not Vault.
+    /// A list of errors, a deleted secret, or something that is not Vault.
     fn of_content(code: u16, content: &str) -> Self {
+        if let Ok(EndpointError { errors }) = serde_json::from_str(content) {
+            return Self::of_errors(code, &errors);
+        }
         let answer: serde_json::Value = serde_json::from_str(content).unwrap_or_default();
         match answer["data"]["metadata"]["version"].as_u64() {
             Some(version) if code == 404 => Self::Deleted { version },

@@ -43,6 +43,7 @@
 
 mod auth;
 mod error;
+mod exec;
 mod health;
 mod options;
 mod path;

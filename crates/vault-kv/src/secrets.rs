@@ -9,13 +9,14 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::instrument;
-use vaultrs::api;
-use vaultrs::api::kv2::requests::{ReadSecretRequest, SetSecretRequestOptions};
-use vaultrs::error::ClientError;
-use vaultrs::kv2;
+use vaultrs::api::kv2::requests::{
+    ListSecretsRequest, ReadConfigurationRequest, ReadSecretRequest, SetSecretRequest,
+    SetSecretRequestOptions,
+};
 
 use crate::auth::{Session, Sessions};
 use crate::error::{Failure, VaultError};
+use crate::exec::exec;
 use crate::health::{self, Health};
 use crate::options::{InvalidOption, VaultOptions};
 use crate::path;
@@ -116,7 +117,7 @@ impl VaultKv {
                     path: path.to_owned(),
                     version: None,
                 };
-                async move { api::exec_with_result(session.client(), request).await }
+                async move { exec(session.client(), request).await }
             })
             .await;
         match answer {
@@ -154,8 +155,13 @@ impl VaultKv {
         let data = &data;
         let answer = self
             .call(|session| async move {
-                let options = SetSecretRequestOptions { cas };
-                kv2::set_with_options(session.client(), &self.mount, path, data, options).await
+                let request = SetSecretRequest {
+                    mount: self.mount.to_string(),
+                    path: path.to_owned(),
+                    data: data.clone(),
+                    options: Some(SetSecretRequestOptions { cas }),
+                };
+                exec(session.client(), request).await
             })
             .await;
         match answer {
@@ -178,10 +184,16 @@ impl VaultKv {
             check(folder)?;
         }
         let answer = self
-            .call(|session| async move { kv2::list(session.client(), &self.mount, folder).await })
+            .call(|session| async move {
+                let request = ListSecretsRequest {
+                    mount: self.mount.to_string(),
+                    path: folder.to_owned(),
+                };
+                exec(session.client(), request).await
+            })
             .await;
         match answer {
-            Ok(names) => Ok(names),
+            Ok(found) => Ok(found.keys),
             Err(Failure::Absent) => Ok(Vec::new()),
             Err(other) => Err(other.into_error()),
         }
@@ -206,7 +218,10 @@ impl VaultKv {
     #[instrument(name = "vault.mount_config", skip_all, fields(otel.kind = "client"))]
     pub async fn mount_config(&self) -> Result<MountConfig, VaultError> {
         let config = self
-            .call(|session| async move { kv2::config::read(session.client(), &self.mount).await })
+            .call(|session| async move {
+                let mount = self.mount.to_string();
+                exec(session.client(), ReadConfigurationRequest { mount }).await
+            })
             .await
             .map_err(Failure::into_error)?;
         Ok(MountConfig {
@@ -225,7 +240,7 @@ impl VaultKv {
     async fn call<T, F, Fut>(&self, request: F) -> Result<T, Failure>
     where
         F: Fn(Arc<Session>) -> Fut,
-        Fut: Future<Output = Result<T, ClientError>>,
+        Fut: Future<Output = Result<T, Failure>>,
     {
         let deadline = Instant::now() + self.timeout;
         let session = self
@@ -247,10 +262,10 @@ impl VaultKv {
 /// From here on the request may be on its way, so time running out means "unknown".
 async fn in_time<T>(
     deadline: Instant,
-    call: impl Future<Output = Result<T, ClientError>>,
+    call: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
     match timeout_at(deadline, call).await {
-        Ok(answer) => answer.map_err(Failure::of),
+        Ok(answer) => answer,
         Err(_) => Err(Failure::Error(VaultError::timed_out())),
     }
 }

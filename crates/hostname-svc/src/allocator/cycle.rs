@@ -18,21 +18,21 @@
 //!
 //! Dropping a cycle at any point is safe: there is nothing to undo.
 
+mod counter;
 mod look;
 mod messages;
 mod settle;
+mod state;
 
-use std::{
-    collections::{HashMap, VecDeque},
-    sync::Arc,
-};
+use std::collections::{HashMap, VecDeque};
 
 pub(crate) use self::messages::{Answer, Call, End, Job, Reply, Request, SettledCounter, Tally};
+use self::state::{EntryState, JobState, Look, Move, Target};
+#[cfg(test)]
+use crate::documents::Owner;
 use crate::{
-    allocator::plan::{Fenced, Outcome, Plan, plan},
-    documents::{CounterDocument, Fence, GivenUp, IdemDocument, Owner, SkipReason, StoredRecord},
-    hostname::{Counter, Prefix},
-    store::Read,
+    documents::{CounterDocument, Fence},
+    hostname::Prefix,
 };
 
 /// A cycle under way. See the [module](self).
@@ -62,90 +62,6 @@ pub(crate) struct Cycle {
     tally: Tally,
 }
 
-#[derive(Debug)]
-struct JobState {
-    job: Job,
-    answered: bool,
-    verdict: Option<Verdict>,
-    look: Look,
-    /// Without a key: the first numbers that a write of the counter gave it, or may have given it. The
-    /// ones that replaced them are found from there.
-    had: Vec<Counter>,
-}
-
-/// What a job needs of the next write of the counter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Verdict {
-    /// Numbers.
-    Allocate,
-    /// It is pending, and some of its numbers will be replaced.
-    Replaced,
-    /// Nothing; what it was given is not to be seen yet. Read again.
-    Again,
-}
-
-/// What is known of the numbers that a job may have already.
-#[derive(Debug)]
-enum Look {
-    NotAsked,
-    Asking,
-    Found(Read<IdemDocument>),
-    /// Reading the records of these numbers.
-    Verifying {
-        numbers: Vec<Counter>,
-        records: Vec<Option<Read<StoredRecord>>>,
-    },
-}
-
-#[derive(Debug)]
-enum EntryState {
-    /// On its way through the document of its key.
-    Idem,
-    /// On its way through its records: for each number whether it is its own.
-    Records(Vec<Option<Finding>>),
-    Settled(Outcome),
-}
-
-#[derive(Debug, Clone)]
-enum Finding {
-    Own,
-    Taken(Option<Owner>),
-}
-
-/// A write of the counter under way.
-#[derive(Debug)]
-struct Move {
-    counter: Arc<CounterDocument>,
-    skipped: Vec<SkipReason>,
-    left_epoch: Option<String>,
-    /// It was made before without a reply, so it may have been accepted.
-    unsure: bool,
-}
-
-/// What a call is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Target {
-    Counter,
-    Move,
-    /// Document of an entry's key; `proven`: a write of it was refused, so it exists.
-    Idem {
-        entry: usize,
-        proven: bool,
-    },
-    Record {
-        entry: usize,
-        number: usize,
-        proven: bool,
-    },
-    Lookup {
-        job: usize,
-    },
-    Verify {
-        job: usize,
-        number: usize,
-    },
-}
-
 impl Cycle {
     /// A cycle for `jobs`. `known` is what the last cycle on this prefix ended with; with `sweep` the
     /// counter's pending entries are cleared away even when nothing else is to be written.
@@ -171,8 +87,8 @@ impl Cycle {
             fence,
             sweep,
             jobs,
+            min_version: known.as_ref().map_or(0, |known| known.version),
             known,
-            min_version: 0,
             version: 0,
             counter: CounterDocument::default(),
             own: false,
@@ -244,7 +160,16 @@ impl Cycle {
             (Target::Verify { job, number }, Reply::Record(read)) => {
                 self.verified(job, number, read)
             }
-            (target, reply) => unreachable!("a reply of the wrong kind: {target:?}, {reply:?}"),
+            (Target::Lookup { job }, Reply::Unreadable(which)) => self.unreadable(job, which),
+            (Target::Verify { job, .. }, Reply::Unreadable(which)) => self.unverifiable(job, which),
+            (Target::Idem { entry, .. }, Reply::Unreadable(which)) => {
+                self.idem_unreadable(entry, which)
+            }
+            // Such a record may be the entry's own, written by a newer version: nobody may go on.
+            (Target::Counter | Target::Move | Target::Record { .. }, Reply::Unreadable(which)) => {
+                self.end = Some(End::Unreadable(which))
+            }
+            _ => self.end = Some(End::Confused),
         }
         self.advance();
     }
@@ -280,60 +205,6 @@ impl Cycle {
             attempt,
             request,
         });
-    }
-
-    /// Reads the counter, and meanwhile looks up the keys: a look-up may be as stale as it likes.
-    fn begin(&mut self) {
-        self.own = false;
-        self.reading = true;
-        self.ask(Target::Counter, self.rounds, Request::ReadCounter);
-        self.rounds += 1;
-        for place in 0..self.jobs.len() {
-            self.forget(place);
-            if !self.jobs[place].answered {
-                self.look_up(place, 0);
-            }
-        }
-    }
-
-    /// Forgets what was found about a job.
-    fn forget(&mut self, place: usize) {
-        let job = &mut self.jobs[place];
-        job.verdict = None;
-        if !matches!(job.look, Look::Asking) {
-            job.look = Look::NotAsked;
-        }
-    }
-
-    fn counter_read(&mut self, read: Read<CounterDocument>, attempt: u32) {
-        if read.version() < self.min_version {
-            return self.ask(Target::Counter, attempt + 1, Request::ReadCounter);
-        }
-        self.reading = false;
-        self.version = read.version();
-        self.counter = match read {
-            Read::Absent => CounterDocument::default(),
-            Read::Present { data, .. } => data,
-            Read::Deleted { .. } => {
-                self.end = Some(End::CounterDeleted);
-                return;
-            }
-        };
-        let settled = self
-            .known
-            .as_ref()
-            .is_some_and(|known| known.version == self.version && known.counter == self.counter);
-        if settled {
-            self.unsettled = 0;
-            self.entries = self
-                .counter
-                .pending
-                .iter()
-                .map(|_| EntryState::Settled(Outcome::Done))
-                .collect();
-        } else {
-            self.settle_all();
-        }
     }
 
     fn answer_from_entry(&mut self, place: usize, entry: usize) {
@@ -374,115 +245,6 @@ impl Cycle {
             .all(|job| job.answered || job.verdict.is_some())
         {
             self.conclude();
-        }
-    }
-
-    /// All is settled and every job judged: moves the counter, reads again, or ends.
-    fn conclude(&mut self) {
-        let wanted: Vec<usize> = (0..self.jobs.len())
-            .filter(|&place| {
-                !self.jobs[place].answered && self.jobs[place].verdict == Some(Verdict::Allocate)
-            })
-            .collect();
-        let outcomes: Vec<_> = (self.entries.iter())
-            .filter_map(|entry| match entry {
-                EntryState::Settled(outcome) => Some(outcome.clone()),
-                _ => None,
-            })
-            .collect();
-        let odd = outcomes.iter().any(|outcome| *outcome != Outcome::Done);
-        let sweep = self.sweep && !self.counter.pending.is_empty();
-        if wanted.is_empty() && !odd && !sweep {
-            return self.rest();
-        }
-        let jobs: Vec<&Job> = wanted.iter().map(|&place| &self.jobs[place].job).collect();
-        let plan = match plan(&self.prefix, &self.counter, &outcomes, &jobs, &self.fence) {
-            Ok(plan) => plan,
-            Err(Fenced { by }) => {
-                self.end = Some(End::Fenced { by });
-                return;
-            }
-        };
-        for &place in &plan.exhausted {
-            self.answer(wanted[place], Answer::GivenUp(GivenUp::Exhausted));
-        }
-        if plan.exhausted.len() == wanted.len() && !odd && !sweep {
-            return self.rest();
-        }
-        self.move_counter(plan);
-    }
-
-    /// Nothing is to be written.
-    fn rest(&mut self) {
-        if self.jobs.iter().any(|job| !job.answered) {
-            return self.begin();
-        }
-        self.end = Some(End::Settled(Box::new(SettledCounter {
-            version: self.version,
-            counter: self.counter.clone(),
-        })));
-    }
-
-    fn move_counter(&mut self, plan: Plan) {
-        let counter = Arc::new(plan.counter);
-        let request = Request::WriteCounter {
-            cas: self.version,
-            counter: Arc::clone(&counter),
-        };
-        self.moving = Some(Move {
-            counter,
-            skipped: plan.skipped,
-            left_epoch: plan.left_epoch,
-            unsure: false,
-        });
-        self.ask(Target::Move, 0, request);
-    }
-
-    fn counter_written(&mut self) {
-        let Some(moved) = self.moving.take() else {
-            return;
-        };
-        self.remember(&moved.counter);
-        self.tally.skipped.extend(moved.skipped);
-        self.tally.left_epochs.extend(moved.left_epoch);
-        self.version += 1;
-        self.min_version = self.version;
-        self.counter = Arc::unwrap_or_clone(moved.counter);
-        self.own = true;
-        for place in 0..self.jobs.len() {
-            self.forget(place);
-        }
-        self.settle_all();
-    }
-
-    fn counter_refused(&mut self) {
-        let Some(moved) = self.moving.take() else {
-            return;
-        };
-        if moved.unsure {
-            self.remember(&moved.counter);
-        }
-        self.tally.conflicts += 1;
-        self.min_version = self.version + 1;
-        self.begin();
-    }
-
-    /// Remembers the numbers that callers without a key were given by `counter`, or may have been.
-    ///
-    /// What is remembered already stays: if this write was accepted, its numbers are found by following
-    /// `skipped` from there, and if it was not, they may be somebody else's.
-    fn remember(&mut self, counter: &CounterDocument) {
-        for job in &mut self.jobs {
-            if job.answered || job.job.owner.key().is_some() || !job.had.is_empty() {
-                continue;
-            }
-            let given = counter
-                .pending
-                .iter()
-                .find(|entry| entry.owner == job.job.owner);
-            if let Some(entry) = given {
-                job.had.clone_from(&entry.numbers);
-            }
         }
     }
 }

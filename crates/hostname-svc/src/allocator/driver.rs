@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use super::{
     cycle::{Answer, Call, Cycle, End, Reply, Request},
@@ -49,9 +49,11 @@ pub(crate) async fn drive(
     mut told: impl FnMut(u64, Answer),
 ) -> Result<End, AllocateError> {
     let mut under_way = FuturesUnordered::new();
-    let mut silent = Duration::ZERO;
+    let mut silence = Silence::default();
+    let mut resting = Instant::now();
     loop {
         while under_way.len() < pace.parallel
+            && resting <= Instant::now()
             && let Some(call) = cycle.next_call()
         {
             under_way.push(perform(store, prefix, call));
@@ -62,34 +64,90 @@ pub(crate) async fn drive(
         if let Some(end) = cycle.end() {
             return Ok(end.clone());
         }
+        if under_way.is_empty() && resting > Instant::now() {
+            sleep_until(resting).await;
+            continue;
+        }
         let waited = Instant::now();
         let next = timeout_at(deadline.min(waited + TICK), under_way.next()).await;
         // While this process is stopped, replies pile up in its sockets: that is nobody's silence.
-        silent += waited.elapsed().min(2 * TICK);
+        silence.lasts(waited.elapsed().min(2 * TICK));
         match next {
-            Ok(Some((id, reply))) => {
-                let reply = match reply {
-                    Err(error) if is_refusal(&error) && silent < REFUSAL => Reply::Unknown,
-                    reply => reply?,
-                };
-                if !matches!(reply, Reply::Unknown) {
-                    silent = Duration::ZERO;
+            Ok(Some((id, outcome))) => {
+                if let Some(rest) = rest_of(&outcome) {
+                    resting = resting.max(Instant::now() + rest);
+                    // Nothing can be done in the time that is left.
+                    if resting >= deadline {
+                        return outcome.map_or_else(Err, |_| Err(AllocateError::Internal));
+                    }
                 }
-                cycle.reply(id, reply);
+                cycle.reply(id, silence.hear(outcome)?);
             }
             Ok(None) => return Err(AllocateError::Internal),
             Err(_) if Instant::now() >= deadline => return Err(AllocateError::Timeout),
             Err(_) => (),
         }
-        if silent >= pace.silence {
-            let silence = anyhow::anyhow!("no answer within {:?}", pace.silence);
-            return Err(StoreError::Unavailable(silence).into());
+        if silence.time >= pace.silence {
+            return Err(silence.explained(pace.silence));
         }
     }
 }
 
-fn is_refusal(error: &AllocateError) -> bool {
-    matches!(error, AllocateError::Store(error) if matches!(**error, StoreError::Unavailable(_)))
+/// How long the store asks to be left alone.
+fn rest_of(outcome: &Result<Reply, AllocateError>) -> Option<Duration> {
+    match outcome {
+        Err(AllocateError::Store(error)) => match **error {
+            StoreError::Busy { retry_after } => Some(retry_after),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// How long the store has said nothing that can be relied on.
+#[derive(Default)]
+struct Silence {
+    time: Duration,
+    /// What it said instead.
+    denial: Option<AllocateError>,
+}
+
+impl Silence {
+    fn lasts(&mut self, time: Duration) {
+        self.time += time;
+    }
+
+    /// What the cycle is told. A call without a usable answer is made again, the same.
+    fn hear(&mut self, outcome: Result<Reply, AllocateError>) -> Result<Reply, AllocateError> {
+        let error = match outcome {
+            Ok(reply) => {
+                *self = Self::default();
+                return Ok(reply);
+            }
+            Err(AllocateError::Store(error)) => error,
+            Err(AllocateError::Unreadable(which)) => return Ok(Reply::Unreadable(which)),
+            Err(error) => return Err(error),
+        };
+        match &*error {
+            StoreError::Unknown(_) => (),
+            StoreError::Busy { .. } => *self = Self::default(),
+            StoreError::Denied(_) => self.denial = Some(AllocateError::Store(Arc::clone(&error))),
+            StoreError::Unavailable(_) if self.time < REFUSAL => (),
+            StoreError::Unavailable(_) | StoreError::Sealed | StoreError::Refused(_) => {
+                return Err(error.into());
+            }
+        }
+        tracing::debug!("a call to the store is made again: {error}");
+        Ok(Reply::Unknown)
+    }
+
+    /// Why it is waited no longer.
+    fn explained(self, patience: Duration) -> AllocateError {
+        self.denial.unwrap_or_else(|| {
+            let silence = anyhow::anyhow!("no answer within {patience:?}");
+            StoreError::Unavailable(silence).into()
+        })
+    }
 }
 
 async fn perform(
@@ -119,7 +177,7 @@ async fn perform(
             write(store, &layout::record(&record.hostname), 0, &**record).await
         }
     };
-    (call.id, unknown_as_reply(reply))
+    (call.id, reply)
 }
 
 /// What goes before the first write of a counter.
@@ -131,19 +189,6 @@ async fn begin(
     match cas {
         0 => register_stem(store, prefix).await,
         _ => Ok(()),
-    }
-}
-
-/// A call without a usable answer is made again, the same; so is one that the store is too busy for.
-fn unknown_as_reply(reply: Result<Reply, AllocateError>) -> Result<Reply, AllocateError> {
-    match reply {
-        Err(AllocateError::Store(error))
-            if matches!(*error, StoreError::Unknown(_) | StoreError::Busy) =>
-        {
-            tracing::debug!("a call to the store is made again: {error}");
-            Ok(Reply::Unknown)
-        }
-        reply => reply,
     }
 }
 
@@ -196,3 +241,6 @@ pub(crate) fn json<T: Serialize>(
     serde_json::to_value(document)
         .map_err(|error| AllocateError::Unreadable(format!("{path}: {error}")))
 }
+
+#[cfg(test)]
+mod tests;

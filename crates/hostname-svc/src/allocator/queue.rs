@@ -209,3 +209,35 @@ impl Ticket {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::allocator::world::job;
+
+    fn push(queue: &Queue, gauge: &IntGauge, name: &str) -> Result<Wait, AllocateError> {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        queue.push(job(0, name, 1), 1, deadline, Place::taken(gauge), 2)
+    }
+
+    #[tokio::test]
+    async fn who_has_left_takes_nobodys_place() {
+        let (queue, gauge) = (
+            Queue::default(),
+            IntGauge::new("waiting", "Waiting.").unwrap(),
+        );
+        let (one, two) = (push(&queue, &gauge, "a"), push(&queue, &gauge, "b"));
+        assert!(matches!(
+            push(&queue, &gauge, "c"),
+            Err(AllocateError::QueueFull)
+        ));
+        assert_eq!(gauge.get(), 2);
+        drop(one);
+        assert_eq!(gauge.get(), 1);
+        let three = push(&queue, &gauge, "c").unwrap();
+        assert_eq!(gauge.get(), 2);
+        drop((two, three));
+    }
+}

@@ -11,19 +11,19 @@ use crate::{
     hostname::{Counter, Prefix},
 };
 
-fn read_idem(request: &Request) -> bool {
+pub(super) fn read_idem(request: &Request) -> bool {
     matches!(request, Request::ReadIdem(_))
 }
 
-fn write_idem(request: &Request) -> bool {
+pub(super) fn write_idem(request: &Request) -> bool {
     matches!(request, Request::WriteIdem { .. })
 }
 
-fn write_record(request: &Request) -> bool {
+pub(super) fn write_record(request: &Request) -> bool {
     matches!(request, Request::WriteRecord(_))
 }
 
-fn read_record(request: &Request) -> bool {
+pub(super) fn read_record(request: &Request) -> bool {
     matches!(request, Request::ReadRecord(_))
 }
 
@@ -32,13 +32,13 @@ fn write_counter(request: &Request) -> bool {
 }
 
 /// Sweeps what is pending, then checks that every number is explained.
-fn settle_and_check(world: &mut World) {
+pub(super) fn settle_and_check(world: &mut World) {
     world.sweep(0);
     world.run(0);
     world.check_explained();
 }
 
-fn skip(world: &World, number: u64) -> (SkipReason, Option<u64>) {
+pub(super) fn skip(world: &World, number: u64) -> (SkipReason, Option<u64>) {
     let skip = &world.store.counter.last().unwrap().skipped[&number];
     (skip.why, skip.next.map(Counter::get))
 }
@@ -78,6 +78,21 @@ fn a_crash_between_counter_and_records_is_settled_by_the_next_cycle() {
     world.start(1, &[("a", 1)]);
     world.run(1);
     assert_eq!(world.numbers("a"), [1]);
+    settle_and_check(&mut world);
+}
+
+#[test]
+fn a_counter_older_than_the_one_last_settled_is_read_again() {
+    let mut world = World::new(1);
+    for name in ["a", "b"] {
+        world.start(0, &[(name, 1)]);
+        world.run(0);
+    }
+    world.start(0, &[("c", 1)]);
+    world.step(0, 0, Fate::Stale(1));
+    world.run(0);
+    assert_eq!(world.numbers("c"), [3]);
+    assert_eq!(world.replicas[0].conflicts, 0, "no write on an old counter");
     settle_and_check(&mut world);
 }
 

@@ -164,6 +164,10 @@ impl Worker {
                         Some(AllocateError::Deleted("counter of the prefix")),
                     );
                 }
+                Ok(End::Unreadable(which)) => {
+                    return (Some(lock), Some(AllocateError::Unreadable(which)));
+                }
+                Ok(End::Confused) => return (Some(lock), Some(AllocateError::Internal)),
                 Ok(End::Fenced { by }) => {
                     let token = lock.fence().token;
                     tracing::warn!("the lock of {} is not ours any more", self.prefix);

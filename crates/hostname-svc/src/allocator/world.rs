@@ -87,6 +87,8 @@ pub(crate) enum Fate {
     Served,
     /// It is served from so many versions ago.
     Stale(usize),
+    /// A read finds a document that nobody here can read.
+    Unreadable,
     /// A write is accepted, or refused, and its reply is lost.
     ReplyLost,
     /// A write is on its way for as long as the test likes, and the caller hears nothing.
@@ -100,6 +102,9 @@ pub(crate) struct Replica {
     pub(crate) calls: VecDeque<Call>,
     pub(crate) known: Option<SettledCounter>,
     pub(crate) recovered: u64,
+    pub(crate) conflicts: u64,
+    /// Why its last cycle went no further, if it did not.
+    pub(crate) stopped: Option<End>,
 }
 
 /// The store, the replicas, and what every owner was told.
@@ -107,6 +112,8 @@ pub(crate) struct World {
     pub(crate) store: Store,
     pub(crate) replicas: Vec<Replica>,
     pub(crate) told: HashMap<Owner, Answer>,
+    /// Who was told that a document of his cannot be read.
+    pub(crate) unreadable: Vec<Owner>,
     pub(crate) wanted: HashMap<Owner, usize>,
     fence: u64,
 }
@@ -117,6 +124,7 @@ impl World {
             store: Store::default(),
             replicas: (0..replicas).map(|_| Replica::default()).collect(),
             told: HashMap::new(),
+            unreadable: Vec::new(),
             wanted: HashMap::new(),
             fence: 0,
         }
@@ -172,7 +180,8 @@ impl World {
         let reply = match fate {
             Fate::Served => self.store.serve(&call.request, 0),
             Fate::Stale(back) if !write => self.store.serve(&call.request, back),
-            Fate::Stale(_) => self.store.serve(&call.request, 0),
+            Fate::Unreadable if !write => Reply::Unreadable("spoiled".to_owned()),
+            Fate::Stale(_) | Fate::Unreadable => self.store.serve(&call.request, 0),
             Fate::Delayed if write => {
                 self.store.late.push(call.request.clone());
                 Reply::Unknown
@@ -196,9 +205,10 @@ impl World {
         };
         let jobs: HashMap<u64, Owner> = cycle.owners();
         let answers = cycle.take_answers();
-        let recovered = cycle.take_tally().recovered;
+        let tally = cycle.take_tally();
         let end = cycle.end().cloned();
-        self.replicas[replica].recovered += recovered;
+        self.replicas[replica].recovered += tally.recovered;
+        self.replicas[replica].conflicts += tally.conflicts;
         for (id, answer) in answers {
             self.tell(jobs[&id].clone(), answer);
         }
@@ -213,12 +223,18 @@ impl World {
                 let fence = fence(self.fence);
                 self.replicas[replica].cycle.as_mut().unwrap().resume(fence);
             }
-            Some(End::CounterDeleted) => panic!("nobody deletes counters here"),
+            Some(end) => {
+                self.replicas[replica].stopped = Some(end);
+                self.give_up(replica);
+            }
         }
     }
 
     /// What must hold whenever an answer leaves, even into a broken connection.
     fn tell(&mut self, owner: Owner, answer: Answer) {
+        if let Answer::Unreadable(_) = answer {
+            return self.unreadable.push(owner);
+        }
         if let Answer::Named(records) = &answer {
             assert_eq!(
                 records.len(),
@@ -378,7 +394,7 @@ pub(crate) fn job(id: u64, name: &str, count: usize) -> Job {
         count,
         facts: Facts {
             request_id: format!("request of {name}"),
-            created_at: Timestamp::UNIX_EPOCH,
+            created_at: Timestamp::UNIX_EPOCH.into(),
             instance: "test".to_owned(),
             requested_by: None,
             reason: None,

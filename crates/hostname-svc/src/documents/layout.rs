@@ -35,3 +35,23 @@ pub fn idem(key: &KeyHash) -> DocumentPath {
 pub fn stem(prefix: &Prefix) -> DocumentPath {
     DocumentPath::new(&["stems", prefix.stem().as_str(), prefix.environment.as_str()])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_of_different_prefixes_are_different() {
+        let prefix = |a: &str, r: &str| {
+            Prefix::new(
+                a.to_owned().try_into().unwrap(),
+                r.to_owned().try_into().unwrap(),
+                "dev".to_owned().try_into().unwrap(),
+            )
+            .unwrap()
+        };
+        assert_ne!(counter(&prefix("a-b", "c")), counter(&prefix("a", "b-c")));
+        assert_eq!(counter(&prefix("a-b", "c")).as_str(), "counters/a-b/c/dev");
+        assert_eq!(stem(&prefix("web", "app")), stem(&prefix("we", "bapp")));
+    }
+}

@@ -42,8 +42,19 @@ pub struct Position {
 pub struct Page {
     /// In the order of application, role, environment and counter.
     pub records: Vec<Record>,
+    /// What would be among them, had it not been deleted by hand.
+    pub deleted: Vec<Deleted>,
     /// Where to go on; `None` at the end.
     pub next: Option<Position>,
+}
+
+/// A document deleted by hand: the record of a number, or the counter of a whole prefix.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deleted {
+    /// The prefix.
+    pub prefix: Prefix,
+    /// The number; `None` when the counter is gone, and with it which numbers there were.
+    pub counter: Option<Counter>,
 }
 
 impl Position {
@@ -81,6 +92,7 @@ pub(super) async fn list(
 ) -> Result<Page, HostnameError> {
     // One more than the page holds tells whether there is another page.
     let mut places: Vec<Position> = Vec::new();
+    let mut deleted = Vec::new();
     let mut prefixes = Prefixes::new(store, filter, after.map(|position| &position.prefix));
     while places.len() <= limit
         && let Some(prefix) = prefixes.next().await?
@@ -89,7 +101,14 @@ pub(super) async fn list(
         let from = from.map_or(0, |position| position.counter.get());
         let counter = match read::<CounterDocument>(store, &layout::counter(&prefix)).await? {
             Read::Present { data, .. } => data,
-            Read::Absent | Read::Deleted { .. } => continue,
+            Read::Absent => continue,
+            Read::Deleted { .. } => {
+                deleted.push(Deleted {
+                    prefix,
+                    counter: None,
+                });
+                continue;
+            }
         };
         let numbers =
             (from + 1..=counter.value).filter(|number| !counter.skipped.contains_key(number));
@@ -104,30 +123,44 @@ pub(super) async fn list(
     let more = places.len() > limit;
     places.truncate(limit);
     let next = places.last().filter(|_| more).cloned();
+    if let Some(last) = &next {
+        // What comes after it is told on the next page.
+        deleted.retain(|it| it.prefix <= last.prefix);
+    }
+    let mut records = Vec::new();
+    for (place, read) in read_all(store, places).await? {
+        match read {
+            Read::Present { data, .. } => records.extend(data.ours()),
+            // A number that is still pending has none.
+            Read::Absent => (),
+            Read::Deleted { .. } => deleted.push(Deleted {
+                prefix: place.prefix,
+                counter: Some(place.counter),
+            }),
+        }
+    }
     Ok(Page {
-        records: records(store, places).await?,
+        records,
+        deleted,
         next,
     })
 }
 
-/// The records at these places; a number that is still pending has none.
-async fn records(
+/// What is stored at these places.
+async fn read_all(
     store: &Arc<dyn DocumentStore>,
     places: Vec<Position>,
-) -> Result<Vec<Record>, HostnameError> {
-    let found = stream::iter(places)
+) -> Result<Vec<(Position, Read<StoredRecord>)>, HostnameError> {
+    let reads = stream::iter(places)
         .map(|place| async move {
-            let Some(hostname) = place.prefix.hostname(place.counter) else {
-                return Ok(None);
+            let read = match place.prefix.hostname(place.counter) {
+                Some(hostname) => read(store, &layout::record(&hostname)).await?,
+                None => Read::Absent,
             };
-            match read::<StoredRecord>(store, &layout::record(&hostname)).await? {
-                Read::Present { data, .. } => Ok::<_, HostnameError>(data.ours()),
-                Read::Absent | Read::Deleted { .. } => Ok(None),
-            }
+            Ok((place, read))
         })
         .buffered(PARALLEL);
-    let found: Vec<Option<Record>> = found.try_collect().await?;
-    Ok(found.into_iter().flatten().collect())
+    reads.try_collect().await
 }
 
 /// The prefixes that have a counter, in order, looked up as they are asked for.

@@ -2,15 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::{
     allocator::Wish,
-    documents::{Fence, Record},
+    documents::{Fence, Moment, Record},
     hostname::{Application, Counter, Environment, Hostname, InvalidField, Prefix, Role},
-    hostnames::{Filter, Page, Position},
+    hostnames::{Deleted, Filter, Page, Position},
 };
 
 const REQUESTED_BY_MAX: usize = 256;
@@ -29,7 +28,7 @@ pub(super) struct HostnameBody {
     role: Role,
     counter: Counter,
     environment: Environment,
-    created_at: Timestamp,
+    created_at: Moment,
     request_id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     requested_by: Option<String>,
@@ -44,8 +43,32 @@ pub(super) struct HostnameBody {
 #[derive(Debug, Serialize)]
 pub(super) struct PageBody {
     hostnames: Vec<HostnameBody>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    deleted: Vec<DeletedBody>,
     /// What to send as `after` to go on; null at the end.
     next: Option<String>,
+}
+
+/// A hostname whose record was deleted by hand; without number and name, a prefix whose counter was.
+#[derive(Debug, Serialize)]
+struct DeletedBody {
+    #[serde(flatten)]
+    prefix: Prefix,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    counter: Option<Counter>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hostname: Option<Hostname>,
+}
+
+impl From<Deleted> for DeletedBody {
+    fn from(deleted: Deleted) -> Self {
+        let Deleted { prefix, counter } = deleted;
+        Self {
+            hostname: counter.and_then(|counter| prefix.hostname(counter)),
+            prefix,
+            counter,
+        }
+    }
 }
 
 impl From<Record> for HostnameBody {
@@ -70,6 +93,7 @@ impl From<Page> for PageBody {
     fn from(page: Page) -> Self {
         Self {
             hostnames: page.records.into_iter().map(HostnameBody::from).collect(),
+            deleted: page.deleted.into_iter().map(DeletedBody::from).collect(),
             next: page.next.map(|position| position.encode()),
         }
     }

@@ -22,6 +22,8 @@ problem_kinds! {
     pub(super) kinds {
         HOSTNAME_NOT_FOUND: "hostname-not-found", 404, "There is no such hostname.", false,
             "Check the name; a hostname is given out by POST /v1/hostnames.";
+        RECORD_DELETED: "record-deleted", 410, "The record of this hostname was deleted by hand.", false,
+            "An operator restores it in the store (Vault: `undelete`); the name stays taken.";
         AMBIGUOUS_PREFIX: "ambiguous-prefix", 409, "The hostnames of this prefix could not be told from another's.", false,
             "Choose another application or role: `owner` has the same letters, cut elsewhere, or the same names.";
         PREFIX_EXHAUSTED: "prefix-exhausted", 409, "No number of this prefix fits into a hostname any more.", false,
@@ -33,11 +35,15 @@ problem_kinds! {
             "Come again after `Retry-After`; many ask for hostnames of this prefix.";
         LOCK_UNAVAILABLE: "lock-unavailable", 503, "The lock service is unavailable.", true,
             "Come again after `Retry-After`; an operator looks at shared-lock-svc.";
+        LOCK_REFUSED: "lock-refused", 503, "The lock service refuses what the service asks of it.", true,
+            "An operator compares HOSTNAME_SVC_BUDGET, _LOCK_TTL and _LOCK_KEY_PREFIX with SHARED_LOCK_MAX_WAIT and _MAX_TTL.";
         LOCK_FENCED: "lock-fenced", 503, "The lock service gave an old fencing token.", true,
             "An operator looks at the lock service: was its store restored without a new token epoch?";
         VAULT_UNAVAILABLE: "vault-unavailable", 503, "The store of hostnames is unavailable.", true,
             "Come again after `Retry-After`, with the same Idempotency-Key if there was one.";
         VAULT_SEALED: "vault-sealed", 503, "Vault is sealed.", true, "An operator unseals Vault.";
+        VAULT_BUSY: "vault-busy", 503, "The store of hostnames asks to slow down.", true,
+            "Come again after `Retry-After`; an operator looks at Vault's quotas.";
         VAULT_REFUSED: "vault-refused", 503, "The store of hostnames refuses the service.", true,
             "An operator looks at the log: a permission is missing, or a document is too large.";
         ALLOCATION_TIMEOUT: "allocation-timeout", 503, "The hostname was not made in time.", true,
@@ -72,6 +78,7 @@ impl From<HostnameError> for Problem {
     fn from(error: HostnameError) -> Self {
         match &error {
             HostnameError::KeyReused => Problem::new(&KEY_REUSED, &error),
+            HostnameError::RecordDeleted(_) => Problem::new(&RECORD_DELETED, &error),
             HostnameError::Failed(AllocateError::Ambiguous(owner)) => {
                 Problem::new(&AMBIGUOUS_PREFIX, &error).with(
                     "owner",
@@ -94,13 +101,13 @@ fn of_failure(error: &AllocateError) -> Problem {
         AllocateError::QueueFull => &QUEUE_FULL,
         AllocateError::Lock(LockError::Timeout) => &LOCK_TIMEOUT,
         AllocateError::Lock(LockError::Unavailable(_)) => &LOCK_UNAVAILABLE,
+        AllocateError::Lock(LockError::Refused(_)) => &LOCK_REFUSED,
         AllocateError::Fenced { .. } => &LOCK_FENCED,
         AllocateError::Store(store) => match &**store {
-            StoreError::Unavailable(_) | StoreError::Unknown(_) | StoreError::Busy => {
-                &VAULT_UNAVAILABLE
-            }
+            StoreError::Unavailable(_) | StoreError::Unknown(_) => &VAULT_UNAVAILABLE,
             StoreError::Sealed => &VAULT_SEALED,
-            StoreError::Refused(_) => &VAULT_REFUSED,
+            StoreError::Busy { .. } => &VAULT_BUSY,
+            StoreError::Denied(_) | StoreError::Refused(_) => &VAULT_REFUSED,
         },
         AllocateError::Timeout => &ALLOCATION_TIMEOUT,
         AllocateError::Deleted(_) => &DOCUMENT_DELETED,
@@ -110,9 +117,20 @@ fn of_failure(error: &AllocateError) -> Problem {
     log(error);
     let problem = Problem::new(kind, error);
     if kind.retryable {
-        problem.retry_after(SOON)
+        problem.retry_after(retry_after(error))
     } else {
         problem
+    }
+}
+
+/// When to come again.
+fn retry_after(error: &AllocateError) -> Duration {
+    match error {
+        AllocateError::Store(store) => match **store {
+            StoreError::Busy { retry_after } => retry_after,
+            _ => SOON,
+        },
+        _ => SOON,
     }
 }
 

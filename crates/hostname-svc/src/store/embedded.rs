@@ -1,6 +1,6 @@
 //! Documents in a directory of this machine, for one replica.
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::anyhow;
 use async_trait::async_trait;
@@ -11,6 +11,8 @@ use super::{Child, DocumentPath, DocumentStore, Read, StoreError, Write};
 
 const TABLE: &str = "documents";
 const VERSION_BYTES: usize = 8;
+/// When to come again to a full queue: it is emptied by one commit.
+const FULL: Duration = Duration::from_millis(50);
 
 /// A store on [`durable`]: a write answers after its `fsync`.
 pub struct EmbeddedStore {
@@ -131,7 +133,7 @@ impl From<ReadError> for StoreError {
 impl From<WriteError> for StoreError {
     fn from(error: WriteError) -> Self {
         match error {
-            WriteError::Busy => Self::Busy,
+            WriteError::Busy => Self::Busy { retry_after: FULL },
             WriteError::Poisoned => Self::Unknown(error.into()),
             WriteError::Closed | WriteError::Panicked | WriteError::Read(_) => {
                 Self::Unavailable(error.into())

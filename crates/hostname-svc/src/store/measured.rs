@@ -31,9 +31,10 @@ impl Measured {
         let outcome = match &answer {
             Ok(answer) => outcome(answer),
             Err(StoreError::Unknown(_)) => "unknown",
-            Err(StoreError::Busy) => "busy",
+            Err(StoreError::Busy { .. }) => "busy",
             Err(StoreError::Sealed) => "sealed",
             Err(StoreError::Unavailable(_)) => "unavailable",
+            Err(StoreError::Denied(_)) => "denied",
             Err(StoreError::Refused(_)) => "refused",
         };
         self.durations

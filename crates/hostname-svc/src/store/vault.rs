@@ -38,12 +38,14 @@ impl VaultStore {
         }
     }
 
-    /// A policy that lets documents be created but not changed answers 403 where there is one.
-    async fn exists(&self, path: &str) -> bool {
-        matches!(
-            self.vault.read::<Value>(path).await,
-            Ok(vault_kv::Read::Present(_) | vault_kv::Read::Deleted { .. })
-        )
+    /// What a 403 to a write with `cas` 0 means. A policy that lets documents be created but not changed
+    /// says so where there is one, which a node that lags behind may not show yet.
+    async fn denied(&self, path: &str, denial: VaultError) -> Result<Write, StoreError> {
+        match self.vault.read::<Value>(path).await {
+            Ok(vault_kv::Read::Present(_) | vault_kv::Read::Deleted { .. }) => Ok(Write::Mismatch),
+            Ok(vault_kv::Read::Absent) => Err(StoreError::Denied(Error::new(denial))),
+            Err(error) => Err(error.into()),
+        }
     }
 }
 
@@ -77,9 +79,7 @@ impl DocumentStore for VaultStore {
         match self.vault.write(&path, version, data).await {
             Ok(vault_kv::Write::Written { .. }) => Ok(Write::Written),
             Ok(vault_kv::Write::Mismatch) => Ok(Write::Mismatch),
-            Err(VaultError::Forbidden(_)) if cas == 0 && self.exists(&path).await => {
-                Ok(Write::Mismatch)
-            }
+            Err(denial @ VaultError::Forbidden(_)) if cas == 0 => self.denied(&path, denial).await,
             Err(error) => Err(error.into()),
         }
     }
@@ -110,7 +110,9 @@ impl From<VaultError> for StoreError {
     fn from(error: VaultError) -> Self {
         match &error {
             VaultError::Sealed => Self::Sealed,
-            VaultError::RateLimited { .. } => Self::Busy,
+            VaultError::RateLimited { retry_after } => Self::Busy {
+                retry_after: *retry_after,
+            },
             VaultError::Unknown { .. } => Self::Unknown(Error::new(error)),
             VaultError::Unavailable(_) | VaultError::MissingMount(_) => {
                 Self::Unavailable(Error::new(error))

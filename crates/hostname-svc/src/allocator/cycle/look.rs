@@ -1,6 +1,9 @@
 //! Step 4 of a cycle: what the jobs need that no pending entry has answered.
 
-use super::{Answer, Cycle, EntryState, Look, Request, Target, Verdict};
+use super::{
+    Answer, Cycle, Request,
+    state::{EntryState, Look, Target, Verdict},
+};
 use crate::{
     allocator::plan::Outcome,
     documents::{GivenUp, IdemDocument, StoredRecord},
@@ -16,6 +19,10 @@ impl Cycle {
             job.look = Look::Asking;
             self.ask(Target::Lookup { job: place }, attempt, request);
         }
+    }
+
+    pub(super) fn unreadable(&mut self, place: usize, which: String) {
+        self.jobs[place].look = Look::Unreadable(which);
     }
 
     pub(super) fn looked_up(&mut self, place: usize, read: Read<IdemDocument>) {
@@ -57,6 +64,10 @@ impl Cycle {
             }
             Look::Found(Read::Absent) => job.verdict = Some(Verdict::Allocate),
             Look::Found(Read::Deleted { .. }) => self.answer(place, Answer::Deleted),
+            Look::Unreadable(which) => {
+                let answer = Answer::Unreadable(which.clone());
+                self.answer(place, answer);
+            }
             Look::Found(Read::Present { data, .. }) => {
                 if data.body_hash != job.job.body_hash || data.prefix != self.prefix {
                     self.answer(place, Answer::KeyReused);
@@ -124,6 +135,13 @@ impl Cycle {
                 0,
                 Request::ReadRecord(hostname),
             );
+        }
+    }
+
+    /// One of the job's records is none that we can read: it may be its own, or somebody else's.
+    pub(super) fn unverifiable(&mut self, place: usize, which: String) {
+        if !self.jobs[place].answered {
+            self.answer(place, Answer::Unreadable(which));
         }
     }
 

@@ -37,6 +37,8 @@ pub(crate) enum Answer {
     GivenUp(GivenUp),
     /// A document of its key was deleted by hand.
     Deleted,
+    /// A document of its key, or a record of its, is none that we can read.
+    Unreadable(String),
 }
 
 /// A call to make.
@@ -76,6 +78,8 @@ pub(crate) enum Reply {
     Record(Read<StoredRecord>),
     Written,
     Mismatch,
+    /// There is a document, and it is none that we can read: which one, and why.
+    Unreadable(String),
     /// No reply: a write may have been accepted, or may be later.
     Unknown,
 }
@@ -89,6 +93,10 @@ pub(crate) enum End {
     Fenced { by: u64 },
     /// The counter was deleted by hand; starting it again would repeat its names.
     CounterDeleted,
+    /// A document that decides about everybody's numbers is none that we can read.
+    Unreadable(String),
+    /// A reply did not fit its call: a defect.
+    Confused,
 }
 
 /// A counter all of whose pending entries are known to be settled.

@@ -3,7 +3,10 @@
 
 use std::sync::Arc;
 
-use super::{Cycle, EntryState, Finding, Request, Target};
+use super::{
+    Cycle, End, Request,
+    state::{EntryState, Finding, Target},
+};
 use crate::{
     allocator::plan::Outcome,
     documents::{IdemDocument, StoredRecord},
@@ -83,6 +86,15 @@ impl Cycle {
                 self.start_records(entry)
             }
             _ => self.settled(entry, Outcome::Duplicate),
+        }
+    }
+
+    /// There is a document of the key, and whatever it says, it is not what this entry would write. That
+    /// ends an entry none of whose records was tried; of one that was moved, some may be there.
+    pub(super) fn idem_unreadable(&mut self, entry: usize, which: String) {
+        match self.counter.pending[entry].generation {
+            0 => self.settled(entry, Outcome::Duplicate),
+            _ => self.end = Some(End::Unreadable(which)),
         }
     }
 

@@ -1,0 +1,190 @@
+//! The counter of a prefix, and what of it is not settled yet.
+
+use std::{collections::BTreeMap, fmt};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Facts, Fence, Format, IdemDocument, Owner, Record};
+use crate::hostname::{Counter, Hostname, Prefix};
+
+/// The counter of a prefix, and what is not settled yet.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct CounterDocument {
+    /// Format of this document.
+    pub format: Format,
+    /// The highest number given.
+    pub value: u64,
+    /// The lock under which it was last written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fence: Option<Fence>,
+    /// Allocations whose records are perhaps not written yet. Whoever moves the counter next settles
+    /// every one of them first.
+    #[serde(with = "json_text")]
+    pub pending: Vec<Entry>,
+    /// Numbers that became no hostname of this prefix, and why.
+    #[serde(with = "json_text")]
+    pub skipped: BTreeMap<u64, Skip>,
+}
+
+/// An allocation on its way from the counter to its records.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Whose it is.
+    pub owner: Owner,
+    /// SHA-256 of what was asked, in hex: the same key with another body is told so.
+    pub body_hash: String,
+    /// The numbers given.
+    pub numbers: Vec<Counter>,
+    /// Version of the key's document that this entry replaces: 0, and one more with each replacement
+    /// of a number that was taken.
+    #[serde(rename = "gen")]
+    pub generation: u64,
+    /// Why there will be no name; the numbers left are the ones that were recorded already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<GivenUp>,
+    /// The lock under which it was allocated.
+    pub lock: Fence,
+    /// What its records will say.
+    pub facts: Facts,
+}
+
+/// Why an allocation ended without a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GivenUp {
+    /// No number is left that fits into a label.
+    Exhausted,
+    /// Each number tried was taken by somebody else.
+    AlwaysTaken,
+}
+
+/// A number that became no hostname of this prefix.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Skip {
+    /// Why.
+    pub why: SkipReason,
+    /// Who has the hostname, if anybody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<Owner>,
+    /// The number that was given in its place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<Counter>,
+}
+
+/// Why a number was skipped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SkipReason {
+    /// Its hostname belongs to somebody else.
+    Taken,
+    /// It was a second number for a key that had one.
+    Duplicate,
+}
+
+impl SkipReason {
+    /// The reason as text.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Taken => "taken",
+            Self::Duplicate => "duplicate",
+        }
+    }
+}
+
+impl Entry {
+    /// The document of its key.
+    pub fn idem(&self, prefix: &Prefix) -> IdemDocument {
+        IdemDocument {
+            format: Format,
+            prefix: prefix.clone(),
+            body_hash: self.body_hash.clone(),
+            numbers: self.numbers.clone(),
+            failed: self.failed,
+        }
+    }
+
+    /// Its record for `counter`, whose hostname is `hostname`.
+    pub fn record(&self, prefix: &Prefix, counter: Counter, hostname: Hostname) -> Record {
+        Record {
+            format: Format,
+            hostname,
+            application: prefix.application.clone(),
+            role: prefix.role.clone(),
+            counter,
+            environment: prefix.environment.clone(),
+            owner: self.owner.clone(),
+            lock: self.lock.clone(),
+            facts: self.facts.clone(),
+        }
+    }
+}
+
+impl fmt::Display for GivenUp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Exhausted => {
+                "no number is left whose hostname fits into a label of 63 characters"
+            }
+            Self::AlwaysTaken => "every number tried was taken by somebody else",
+        })
+    }
+}
+
+/// A value as the text of its JSON. Vault and OpenBao refuse a request with more than a thousand or so
+/// strings in it ("high complexity"), which some fifty entries have; a text is one string.
+mod json_text {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
+
+    pub(super) fn serialize<T: Serialize, S: Serializer>(
+        value: &T,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&serde_json::to_string(value).map_err(ser::Error::custom)?)
+    }
+
+    pub(super) fn deserialize<'de, T: de::DeserializeOwned, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<T, D::Error> {
+        serde_json::from_str(&String::deserialize(deserializer)?).map_err(de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_document_of_an_unknown_format_is_refused() {
+        let refused = serde_json::from_value::<CounterDocument>(json!({ "format": 2, "value": 7 }));
+        assert!(
+            refused
+                .unwrap_err()
+                .to_string()
+                .contains("format 2 is not known here")
+        );
+    }
+
+    #[test]
+    fn a_counter_survives_its_json() {
+        let pending = json!([{
+            "owner": { "key": "ab" }, "body_hash": "cd", "numbers": [3], "gen": 1,
+            "lock": { "fencing_token": "7", "token_epoch": "e" },
+            "facts": { "request_id": "r", "created_at": "2026-01-02T03:04:05.678Z", "instance": "i" },
+        }]);
+        let skipped = json!({ "2": { "why": "taken", "owner": { "request": "x" }, "next": 3 } });
+        let parse = |text: &serde_json::Value| {
+            serde_json::from_str::<serde_json::Value>(text.as_str().unwrap()).unwrap()
+        };
+        let document = json!({
+            "format": 1, "value": 3, "fence": { "fencing_token": "9007199254740993", "token_epoch": "e" },
+            "pending": pending.to_string(), "skipped": skipped.to_string(),
+        });
+        let counter: CounterDocument = serde_json::from_value(document.clone()).unwrap();
+        let written = serde_json::to_value(&counter).unwrap();
+        assert_eq!(parse(&written["pending"]), pending);
+        assert_eq!(parse(&written["skipped"]), skipped);
+        assert_eq!(counter.fence.unwrap().token, 9_007_199_254_740_993);
+    }
+}
