@@ -2,83 +2,18 @@
 //! late, answers reads from the past. And the clients and replicas around it, one call at a time, so
 //! that a test decides the order of everything.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+mod samples;
+mod store;
 
-use jiff::Timestamp;
+use std::collections::{HashMap, VecDeque};
 
+pub(crate) use self::samples::{fence, job, owner, prefix};
+use self::store::Store;
 use super::cycle::{Answer, Call, Cycle, End, Job, Reply, Request, SettledCounter};
 use crate::{
-    documents::{
-        CounterDocument, Facts, Fence, IdemDocument, KeyHash, Owner, Record, StoredRecord,
-    },
-    hostname::{Counter, Hostname, Prefix},
-    store::Read,
+    documents::{Owner, Record},
+    hostname::Counter,
 };
-
-/// All versions of everything, the first one first.
-#[derive(Default)]
-pub(crate) struct Store {
-    pub(crate) counter: Vec<CounterDocument>,
-    pub(crate) idem: HashMap<KeyHash, Vec<IdemDocument>>,
-    pub(crate) records: BTreeMap<Hostname, Record>,
-    /// Writes on their way.
-    pub(crate) late: Vec<Request>,
-}
-
-impl Store {
-    /// Answers a request from the state that was newest `back` versions ago.
-    pub(crate) fn serve(&mut self, request: &Request, back: usize) -> Reply {
-        match request {
-            Request::ReadCounter => Reply::Counter(seen(&self.counter, back)),
-            Request::ReadIdem(key) => {
-                Reply::Idem(seen(self.idem.get(key).map_or(&[], Vec::as_slice), back))
-            }
-            Request::ReadRecord(hostname) => {
-                let record = self.records.get(hostname).cloned();
-                let versions: Vec<_> = record
-                    .map(|record| StoredRecord::Ours(Box::new(record)))
-                    .into_iter()
-                    .collect();
-                Reply::Record(seen(&versions, back))
-            }
-            Request::WriteCounter { cas, counter } => {
-                put(&mut self.counter, *cas, CounterDocument::clone(counter))
-            }
-            Request::WriteIdem { key, cas, idem } => put(
-                self.idem.entry(key.clone()).or_default(),
-                *cas,
-                IdemDocument::clone(idem),
-            ),
-            Request::WriteRecord(record) => {
-                if self.records.contains_key(&record.hostname) {
-                    return Reply::Mismatch;
-                }
-                self.records
-                    .insert(record.hostname.clone(), Record::clone(record));
-                Reply::Written
-            }
-        }
-    }
-}
-
-fn seen<T: Clone>(versions: &[T], back: usize) -> Read<T> {
-    let version = versions.len().saturating_sub(back);
-    match version.checked_sub(1) {
-        None => Read::Absent,
-        Some(last) => Read::Present {
-            version: version as u64,
-            data: versions[last].clone(),
-        },
-    }
-}
-
-fn put<T>(versions: &mut Vec<T>, cas: u64, data: T) -> Reply {
-    if versions.len() as u64 != cas {
-        return Reply::Mismatch;
-    }
-    versions.push(data);
-    Reply::Written
-}
 
 /// What becomes of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -359,46 +294,5 @@ impl World {
                 "{owner:?} owns {count} records"
             );
         }
-    }
-}
-
-pub(crate) fn prefix() -> Prefix {
-    Prefix::new(
-        "splunk".to_owned().try_into().unwrap(),
-        "web".to_owned().try_into().unwrap(),
-        "dev".to_owned().try_into().unwrap(),
-    )
-    .unwrap()
-}
-
-pub(crate) fn fence(token: u64) -> Fence {
-    Fence {
-        token,
-        epoch: "epoch".to_owned(),
-    }
-}
-
-/// Names that begin with `keyless` stand for callers without an idempotency key.
-pub(crate) fn owner(name: &str) -> Owner {
-    match name.starts_with("keyless") {
-        true => Owner::Request(name.to_owned()),
-        false => Owner::Key(KeyHash::new("", name)),
-    }
-}
-
-pub(crate) fn job(id: u64, name: &str, count: usize) -> Job {
-    Job {
-        id,
-        owner: owner(name),
-        body_hash: format!("body of {name}"),
-        count,
-        facts: Facts {
-            request_id: format!("request of {name}"),
-            created_at: Timestamp::UNIX_EPOCH.into(),
-            instance: "test".to_owned(),
-            requested_by: None,
-            reason: None,
-            labels: BTreeMap::new(),
-        },
     }
 }

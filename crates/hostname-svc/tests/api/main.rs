@@ -2,14 +2,18 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod allocate;
+mod allocator;
 mod app;
+mod clock;
 mod durability;
-mod faults;
 mod idempotency;
 mod listing;
+mod lock_faults;
 mod main_job;
 mod rejections;
 mod settings;
 mod stores;
 mod traces;
 mod vault;
+mod vault_documents;
+mod vault_faults;

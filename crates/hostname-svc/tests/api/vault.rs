@@ -116,19 +116,22 @@ impl Vault {
         reads.collect().await
     }
 
-    /// Sets up an AppRole that may do what `deploy/vault/hostname-svc.hcl` allows below `base`, and gives
-    /// its role id and secret id.
-    pub(crate) async fn approle(&self, base: &str) -> (String, String) {
+    /// What `deploy/vault/hostname-svc.hcl` allows, below `base`.
+    pub(crate) fn shipped_policy(&self, base: &str) -> String {
         let file = workspace_root().join("deploy/vault/hostname-svc.hcl");
-        let policy = std::fs::read_to_string(file)
-            .unwrap()
-            .replace("/hostnames/", &format!("/{base}/"));
-        self.call(
-            "PUT",
-            &format!("sys/policies/acl/{base}"),
-            json!({ "policy": policy }),
-        )
-        .await;
+        let policy = std::fs::read_to_string(file).unwrap();
+        policy.replace("/hostnames/", &format!("/{base}/"))
+    }
+
+    /// Lets the AppRole `base` do what `policy` says.
+    pub(crate) async fn put_policy(&self, base: &str, policy: &str) {
+        let path = format!("sys/policies/acl/{base}");
+        self.call("PUT", &path, json!({ "policy": policy })).await;
+    }
+
+    /// Sets up an AppRole that may do what is shipped below `base`, and gives its role id and secret id.
+    pub(crate) async fn approle(&self, base: &str) -> (String, String) {
+        self.put_policy(base, &self.shipped_policy(base)).await;
         self.call("POST", "sys/auth/approle", json!({ "type": "approle" }))
             .await;
         let role = format!("auth/approle/role/{base}");
@@ -165,4 +168,18 @@ impl Vault {
             .env("HOSTNAME_SVC_BUDGET", PATIENCE)
             .env("HOSTNAME_SVC_LOCK_KEY_PREFIX", base)
     }
+}
+
+/// Checks that each number up to `last` has a record or is skipped.
+pub(crate) async fn gap_free(vault: &Vault, base: &str, last: u64) {
+    let counter = vault.counter(base).await;
+    let mut explained: Vec<u64> = vault
+        .records(base)
+        .await
+        .iter()
+        .map(|it| it["counter"].as_u64().unwrap())
+        .collect();
+    explained.extend(counter.skipped_numbers());
+    explained.sort_unstable();
+    assert_eq!(explained, (1..=last).collect::<Vec<_>>(), "{counter:?}");
 }

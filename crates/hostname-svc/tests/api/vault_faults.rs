@@ -1,0 +1,225 @@
+//! When Vault is sealed, away, silent, or its answers get lost; and replicas that are paused or end.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use testbed::{FaultProxy, OpenBao};
+
+use crate::{
+    app::{Answer, TestApp, keep_lock, lock_service, wish},
+    clock::{REFUSED, SILENT, within},
+    vault::{Vault, gap_free, open_bao},
+};
+
+#[tokio::test]
+async fn vault_sealed_away_and_silent_are_told_apart_and_it_goes_on_afterwards() {
+    let bao = OpenBao::start_raft().await.unwrap();
+    let proxy = FaultProxy::start(bao.address()).await.unwrap();
+    let vault = Vault::of(&bao);
+    let service = vault
+        .service(&proxy.url(), "faults", lock_service().await.url())
+        .await;
+    let app = TestApp::with(service).await;
+    let body = wish("splunk", "web", "dev");
+    assert_eq!(app.allocate(&body).await.counter(), 1);
+
+    bao.seal().await.unwrap();
+    within(REFUSED, async || app.allocate(&body).await)
+        .await
+        .is_problem(503, "vault-sealed");
+    app.get("/v1/hostnames/splunkweb1dev")
+        .await
+        .is_problem(503, "vault-sealed");
+    bao.unseal().await.unwrap();
+
+    proxy.refuse().await.unwrap();
+    within(REFUSED, async || app.allocate(&body).await)
+        .await
+        .is_problem(503, "vault-unavailable");
+    within(REFUSED, async || {
+        app.get("/v1/hostnames/splunkweb1dev").await
+    })
+    .await
+    .is_problem(503, "vault-unavailable");
+    within(REFUSED, async || app.get("/v1/hostnames").await)
+        .await
+        .is_problem(503, "vault-unavailable");
+    proxy.silent().await.unwrap();
+    within(SILENT, async || app.allocate(&body).await)
+        .await
+        .is_problem(503, "vault-unavailable");
+    assert_eq!(app.get("/livez").await.status, 200);
+    assert_eq!(app.get("/readyz").await.status, 503);
+    proxy.pass().await.unwrap();
+
+    let next = testbed::eventually("hostnames again", Duration::from_secs(60), async || {
+        let answer = app.allocate(&body).await;
+        anyhow::ensure!(answer.status == 201, "{answer:?}");
+        Ok::<_, anyhow::Error>(answer.counter())
+    });
+    let next = next.await.unwrap();
+    gap_free(&vault, "faults", next).await;
+}
+
+#[tokio::test]
+async fn an_answer_of_vault_that_gets_lost_costs_no_number() {
+    let bao = open_bao().await;
+    let vault = Vault::of(bao);
+    for (lost, base) in [
+        ("/counters/", "lost-counter"),
+        ("/idem/", "lost-idem"),
+        ("/hosts/", "lost-record"),
+        ("/stems/", "lost-stem"),
+    ] {
+        let proxy = FaultProxy::start(bao.address()).await.unwrap();
+        let app = TestApp::with(
+            vault
+                .service(&proxy.url(), base, lock_service().await.url())
+                .await,
+        )
+        .await;
+        let body = wish("splunk", "web", "dev");
+        proxy.drop_answer_to(&format!("POST /v1/secret/data/{base}{lost}"));
+        assert_eq!(
+            app.allocate_with_key(&body, "one").await.counter(),
+            1,
+            "{lost}"
+        );
+        assert_eq!(proxy.answers_dropped(), 1, "{lost}");
+        proxy.drop_answer_to(&format!("POST /v1/secret/data/{base}/counters/"));
+        assert_eq!(app.allocate(&body).await.counter(), 2, "{lost}");
+        gap_free(&vault, base, 2).await;
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_somebody_else_has_is_passed_over_and_explained() {
+    let bao = open_bao().await;
+    let vault = Vault::of(bao);
+    let base = "taken";
+    let app = TestApp::with(
+        vault
+            .service(bao.address(), base, lock_service().await.url())
+            .await,
+    )
+    .await;
+    let body = wish("splunk", "web", "dev");
+    let mut record = app.allocate(&body).await.body;
+    record = vault
+        .read("secret/data/taken/hosts/sp/splunkweb1dev")
+        .await
+        .as_object()
+        .map_or(record, |it| json!(it));
+    record["hostname"] = json!("splunkweb2dev");
+    record["owner"] = json!({ "request": "somebody" });
+    let written = json!({ "options": { "cas": 0 }, "data": record });
+    vault
+        .call("POST", "secret/data/taken/hosts/sp/splunkweb2dev", written)
+        .await;
+    assert_eq!(app.allocate(&body).await.hostname(), "splunkweb3dev");
+    assert_eq!(
+        app.allocate_with_key(&body, "k").await.hostname(),
+        "splunkweb4dev"
+    );
+    let skipped = Value::Object(vault.counter("taken").await.skipped);
+    assert_eq!(
+        skipped,
+        json!({ "2": { "why": "taken", "owner": { "request": "somebody" }, "next": 3 } })
+    );
+}
+
+#[tokio::test]
+async fn a_replica_that_is_told_to_end_answers_its_callers_and_gives_its_lock_back() {
+    let vault = Vault::of(open_bao().await);
+    let base = "ended";
+    let locks = lock_service().await;
+    let replica = async || {
+        let address = open_bao().await.address();
+        let service = vault.service(address, base, locks.url()).await;
+        // Longer than anything here takes: who waits for its end has not been given the lock.
+        TestApp::with(service.env("HOSTNAME_SVC_LOCK_TTL", "5m")).await
+    };
+    let (one, two) = (replica().await, replica().await);
+    let body = wish("splunk", "web", "dev");
+    let guard = keep_lock(locks, base).await;
+    let calls = futures_util::future::join_all((0..100).map(|_| one.allocate(&body)));
+    let end = async {
+        one.is_waiting(100).await;
+        let release = async {
+            let log = one.service.logs();
+            log.wait_for("shutting down", Duration::from_secs(60))
+                .await
+                .unwrap();
+            guard.release().await.unwrap();
+        };
+        tokio::join!(one.service.terminate(), release).0.unwrap()
+    };
+    let (answers, status) = tokio::join!(calls, end);
+    assert!(status.success(), "{status}");
+    assert!(answers.iter().all(|answer| answer.status == 201));
+    assert_eq!(two.allocate(&body).await.counter(), 101);
+}
+
+#[tokio::test]
+async fn a_replica_that_is_paused_beyond_its_lock_gives_no_name_twice() {
+    let bao = open_bao().await;
+    let vault = Vault::of(bao);
+    let base = "paused";
+    let service = async || {
+        let service = vault
+            .service(bao.address(), base, lock_service().await.url())
+            .await;
+        TestApp::with(service.env("HOSTNAME_SVC_LOCK_TTL", "2s")).await
+    };
+    let (one, two) = (service().await, service().await);
+    let body = wish("splunk", "web", "dev");
+    let calls = futures_util::future::join_all((0..300).map(|_| one.allocate(&body)));
+    let pause = async {
+        let moved = testbed::eventually("the counter moves", Duration::from_secs(60), async || {
+            let value = vault
+                .read(&format!("secret/data/{base}/counters/splunk/web/dev"))
+                .await;
+            anyhow::ensure!(value["value"].is_u64(), "{value}");
+            Ok(())
+        });
+        moved.await.unwrap();
+        one.service.pause().unwrap();
+        let other = two.allocate(&body).await;
+        one.service.resume().unwrap();
+        other
+    };
+    let (answers, other) = tokio::join!(calls, pause);
+    let mut counters: Vec<_> = answers
+        .iter()
+        .chain([&other])
+        .map(Answer::counter)
+        .collect();
+    counters.sort_unstable();
+    assert_eq!(counters, (1..=301).collect::<Vec<_>>());
+    gap_free(&vault, base, 301).await;
+}
+
+#[tokio::test]
+async fn what_is_pending_is_cleared_away_when_nobody_asks_any_more() {
+    let bao = open_bao().await;
+    let vault = Vault::of(bao);
+    let app = TestApp::with(
+        vault
+            .service(bao.address(), "idle", lock_service().await.url())
+            .await,
+    )
+    .await;
+    assert_eq!(
+        app.allocate(&wish("splunk", "web", "dev")).await.counter(),
+        1
+    );
+    let cleared = testbed::eventually("nothing is pending", Duration::from_secs(60), async || {
+        let counter = vault.counter("idle").await;
+        anyhow::ensure!(
+            counter.value == 1 && counter.pending == json!([]),
+            "{counter:?}"
+        );
+        Ok(())
+    });
+    cleared.await.unwrap();
+}
