@@ -25,6 +25,7 @@ mod requests;
 mod wait;
 
 mod epoch;
+mod keepalive;
 mod leases;
 mod replica;
 mod tombstones;
@@ -47,8 +48,16 @@ use tracing::Instrument;
 
 pub use self::options::{EtcdOptions, EtcdTls};
 use self::{
-    client::Etcd, fault::Fault, keys::LockPath, leases::renewal, promote::Promotions,
-    replica::Replica, requests::Requests, sight::Question, tombstones::Tombstones, view::View,
+    client::Etcd,
+    fault::Fault,
+    keepalive::{Confirmed, KeepAlives, Questions},
+    keys::LockPath,
+    promote::Promotions,
+    replica::Replica,
+    requests::Requests,
+    sight::Question,
+    tombstones::Tombstones,
+    view::View,
 };
 use super::{
     ForceRelease, LockFeed, LockIndex, LockStore, Release, Renewal, SessionStore, StoreError,
@@ -76,6 +85,7 @@ pub struct EtcdStore {
 struct Core {
     options: EtcdOptions,
     etcd: Etcd,
+    keepalives: KeepAlives,
     replica: Replica,
     view: View,
     requests: Requests,
@@ -110,8 +120,10 @@ impl EtcdStore {
     pub async fn connect(options: EtcdOptions) -> anyhow::Result<Self> {
         options.check()?;
         let stopped = CancellationToken::new();
+        let (keepalives, questions) = KeepAlives::new();
         let core = Arc::new(Core {
             etcd: Etcd::new(options.clone()),
+            keepalives,
             options,
             replica: Replica::new(),
             view: View::new(),
@@ -126,7 +138,7 @@ impl EtcdStore {
             closing: CancellationToken::new(),
             events: broadcast::Sender::new(EVENTS),
         });
-        core.start();
+        core.start(questions);
         Ok(Self {
             core,
             _running: stopped.drop_guard(),
@@ -155,7 +167,12 @@ impl EtcdStore {
 }
 
 impl Core {
-    fn start(self: &Arc<Self>) {
+    fn start(self: &Arc<Self>, questions: Vec<Questions>) {
+        for questions in questions {
+            let core = Arc::clone(self);
+            self.tasks
+                .spawn(async move { core.ask_about_leases(questions).await });
+        }
         let core = Arc::clone(self);
         self.tasks.spawn(async move { core.etcd.probe().await });
         let core = Arc::clone(self);
@@ -202,14 +219,8 @@ impl Core {
             self.look(Question::about(&path))
         );
         let (kept, seen) = (kept?, seen?);
-        let Some(sent) = kept.filter(|_| seen.holder.is_some_and(|holder| holder.lease == lease))
-        else {
-            return Ok(None);
-        };
-        match seen.tenure() {
-            Some(meta) => Ok(Some(renewal(Duration::from_millis(meta.ttl_ms), sent))),
-            None => self.renew(lease).await,
-        }
+        let holds = seen.holder.is_some_and(|holder| holder.lease == lease);
+        Ok(kept.filter(|_| holds).map(Confirmed::renewal))
     }
 
     async fn release(self: &Arc<Self>, key: &LockKey, claim: &Claim) -> Result<bool, Fault> {

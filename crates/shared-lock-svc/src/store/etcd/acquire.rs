@@ -9,7 +9,7 @@ use super::{
     Core,
     fault::Fault,
     keys::LockPath,
-    leases::{Lease, renewal},
+    leases::Lease,
     records::{self, Meta},
     replica::Presence,
     requests::Entry,
@@ -216,8 +216,8 @@ impl Handling {
             }
             let limit = self.core.options.operation_timeout;
             match self.core.keep_lease_once(lease.id, limit).await {
-                Ok(sent) => {
-                    let left = renewal(lease.ttl, sent.ok_or(Fault::LeaseNotFound)?);
+                Ok(confirmed) => {
+                    let left = confirmed.ok_or(Fault::LeaseNotFound)?.renewal();
                     return Ok(Verdict::Granted(Tenure {
                         lease_id: lease.id,
                         fencing_token: fencing_token(token)?,

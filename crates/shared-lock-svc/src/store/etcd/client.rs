@@ -159,14 +159,22 @@ impl Etcd {
             }
             tries += 1;
             let again = match fault {
-                Fault::Unreachable(_) => self.options.endpoints.len() > 1,
                 Fault::Lost(_) => repeat == Repeat::Freely,
-                _ => false,
+                _ => self.may_ask_again(&fault),
             };
             if !again || tries == 3 {
                 return Err(fault);
             }
             self.next_round(round, deadline).await;
+        }
+    }
+
+    /// Whether what changes nothing when it is done twice may go well at the next try.
+    pub(super) fn may_ask_again(&self, fault: &Fault) -> bool {
+        match fault {
+            Fault::Unreachable(_) => self.options.endpoints.len() > 1,
+            Fault::Lost(_) => true,
+            Fault::Silent | Fault::LeaseNotFound | Fault::Refused(_) => false,
         }
     }
 
@@ -283,13 +291,14 @@ impl Etcd {
     }
 
     /// The member in use. Only before the prober's first finding is there anything to wait for.
-    async fn member(&self, deadline: Instant) -> Result<(u64, Client), Fault> {
+    pub(super) async fn member(&self, deadline: Instant) -> Result<(u64, Client), Fault> {
         self.next_round(0, deadline).await;
         let standing = self.standing.borrow().clone();
         standing.member.map(|client| (standing.round, client))
     }
 
-    async fn next_round(&self, round: u64, deadline: Instant) {
+    /// Waits until the prober has found something after that round.
+    pub(super) async fn next_round(&self, round: u64, deadline: Instant) {
         let mut standing = self.standing.subscribe();
         // Both errors mean the same: the standing stays as it is, and tells the caller why.
         let _ = timeout_at(

@@ -3,11 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use etcd_client::LeaseGrantOptions;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use uuid::Uuid;
 
-use super::{Core, client::Repeat, fault::Fault};
+use super::{Core, client::Repeat, fault::Fault, keepalive::Confirmed};
 use crate::{lease::LeaseId, store::Renewal};
 
 /// How long to wait before a revocation that got no answer is sent again.
@@ -62,25 +62,6 @@ impl Core {
                 }
                 Err(fault)
             }
-        }
-    }
-
-    /// Restarts the life of a lease; `None` if it is gone, else when this was asked for.
-    pub(super) async fn keep_lease_once(
-        &self,
-        id: LeaseId,
-        limit: Duration,
-    ) -> Result<Option<Instant>, Fault> {
-        let sent = Instant::now();
-        let kept = self
-            .etcd
-            .call_within(limit, Repeat::Freely, |mut client| async move {
-                client.lease_keep_alive(id.0).await.map(drop)
-            });
-        match kept.await {
-            Ok(()) => Ok(Some(sent)),
-            Err(Fault::LeaseNotFound) => Ok(None),
-            Err(fault) => Err(fault),
         }
     }
 
@@ -162,14 +143,8 @@ impl Core {
 
     /// Restarts the life of anybody's lease; `None` if it is gone.
     pub(super) async fn renew(&self, id: LeaseId) -> Result<Option<Renewal>, Fault> {
-        // etcd-client keeps the TTL of the first renewal to itself, so it is asked for beside it.
-        let limit = self.options.operation_timeout;
-        let (kept, life) =
-            tokio::join!(self.keep_lease_once(id, limit), self.lease_life(id, limit));
-        let (Some(sent), Some((_, ttl))) = (kept?, life?) else {
-            return Ok(None);
-        };
-        Ok(Some(renewal(ttl, sent)))
+        let confirmed = self.keep_lease_once(id, self.options.operation_timeout);
+        Ok(confirmed.await?.map(Confirmed::renewal))
     }
 
     /// What is left of a lease, and its whole life; `None` if it is gone.
@@ -189,14 +164,6 @@ impl Core {
         };
         let seconds = |seconds: i64| u64::try_from(seconds).ok().map(Duration::from_secs);
         Ok(seconds(life.ttl()).zip(seconds(life.granted_ttl())))
-    }
-}
-
-/// What a keepalive that was sent then is worth now.
-pub(super) fn renewal(ttl: Duration, sent: Instant) -> Renewal {
-    Renewal {
-        ttl,
-        remaining: ttl.saturating_sub(sent.elapsed()),
     }
 }
 
