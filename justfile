@@ -41,6 +41,12 @@ test-crate crate *args: servers
 chart-test *args:
     deploy/helm/test.sh {{ args }}
 
+# Measure the services beside their baselines, e.g. `just bench lease --seconds 60`; `just bench --help` says more
+[group('measure')]
+bench *args: servers
+    cargo build --locked --release --bin shared-lock-svc --bin bench
+    @exec target/release/bench {{ args }}
+
 # Format the code
 [group('check')]
 fmt:

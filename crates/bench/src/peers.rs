@@ -1,0 +1,4 @@
+//! What ours is measured beside.
+
+pub(crate) mod four_calls;
+pub(crate) mod transactions;
