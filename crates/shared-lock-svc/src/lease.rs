@@ -77,7 +77,7 @@ impl TryFrom<String> for LockKey {
 }
 
 /// Who holds or wants a lock, as it calls itself: 1–256 bytes without control characters.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Holder(Arc<str>);
 

@@ -2,9 +2,10 @@
 //!
 //! The way of a request: [`http`] (the native calls under `/v1`, and the tentens-tech/shared-lock
 //! wire) → [`locks`] (limits, counting) → [`store`] (etcd, a disk of its own, memory). The stores
-//! without etcd run the pure machine of [`state`]. The values that all of them speak of are in
-//! [`lease`].
+//! without etcd run the pure machine of [`state`]. What happens to the locks comes back as events,
+//! to callers and to the [`audit`] log. The values that all of them speak of are in [`lease`].
 
+pub mod audit;
 pub mod cache;
 pub mod http;
 pub mod lease;
@@ -26,9 +27,10 @@ use service_kit::{
 use tracing::warn;
 
 use crate::{
+    audit::AuditLog,
     cache::LeaseCache,
     http::Compat,
-    locks::{Locks, Rules},
+    locks::Locks,
     metrics::LockMetrics,
     settings::{Settings, StorageType, Written},
     store::{self as lock_store, embedded::EmbeddedStore, etcd::EtcdStore, memory::MemoryStore},
@@ -52,12 +54,21 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
         false => None,
     };
     let store = Store::open(&settings).await?;
-    let rules = Rules {
-        max_ttl: settings.max_ttl.0,
-        max_wait: settings.max_wait.0,
-        token_epoch: settings.token_epoch,
+    let limits = &settings.limits;
+    let rules = limits.rules(settings.token_epoch, settings.compat.go_replicas.0);
+    let locks = Arc::new(Locks::start(
+        Arc::clone(&store.locks),
+        rules,
+        metrics,
+        cache,
+    ));
+    let audit = match settings.audit_log {
+        Some(target) => {
+            let (events, locks) = (store.locks.events(), Arc::clone(&locks));
+            Some(AuditLog::start(target, events, locks)?)
+        }
+        None => None,
     };
-    let locks = Locks::new(Arc::clone(&store.locks), rules, metrics, cache);
     let address = (settings.server_address, settings.server_port).into();
     let parts = Parts {
         listener: server::bind(address, &settings.server, Settings::PREFIX)?,
@@ -67,7 +78,11 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
         problems: http::PROBLEMS,
     };
     let compat = Compat::new(&parts.settings, settings.write_timeout.0);
-    serve_until(parts, Arc::new(locks), compat, &store, shutdown).await
+    let served = serve_until(parts, locks, compat, &store, shutdown).await;
+    if let Some(audit) = audit {
+        audit.finish().await;
+    }
+    served
 }
 
 fn start_cache(size: i64, registry: &Registry) -> prometheus::Result<Arc<LeaseCache>> {

@@ -1,20 +1,29 @@
 //! The business rules: which requests are taken, and what is counted of them.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+mod compat;
+mod events;
+mod follow;
+mod holdings;
+mod limits;
+
+use std::{sync::Arc, time::Duration};
 
 use tokio::sync::OnceCell;
+use tokio_util::sync::CancellationToken;
 
+pub use self::{
+    compat::{LeaseWish, Leased},
+    events::{Events, Happened},
+};
+use self::{follow::follow, limits::Limits};
 use crate::{
     cache::LeaseCache,
     lease::{
-        AcquireRequest, Acquisition, Anchor, Holder, LeaseId, LockKey, LockView, Metadata, Mode,
-        Refused, RequestId, Tenure,
+        AcquireAllRequest, AcquireRequest, Acquisition, AllAcquisition, Claim, LeaseId, LockKey,
+        LockPage, LockView, Mode, PageRequest, Session, SessionRequest, Verified,
     },
     metrics::LockMetrics,
-    store::{Release, Renewal, Store, StoreError},
+    store::{ForceRelease, Release, Renewal, Store, StoreError},
 };
 
 /// What a caller may ask for, and what it is told.
@@ -24,81 +33,154 @@ pub struct Rules {
     pub max_ttl: Duration,
     /// The longest wait.
     pub max_wait: Duration,
+    /// Locks that one holder may wait for at this replica at once; 0 is no limit.
+    pub max_waiters: usize,
+    /// Locks that one holder may have at once, at all replicas; 0 is no limit.
+    pub max_locks: usize,
+    /// Callers that may listen to events at once.
+    pub max_streams: usize,
+    /// Whether replicas of tentens-tech/shared-lock may run on the same store.
+    pub go_replicas: bool,
     /// The epoch of all tokens, where the operator names one; else the store does.
     pub token_epoch: Option<String>,
+}
+
+impl Rules {
+    /// The longest lock-delay.
+    pub const MAX_LOCK_DELAY: Duration = Duration::from_secs(600);
+
+    /// How many locks may be asked for at once: what fits into one transaction of etcd.
+    pub const MAX_AT_ONCE: usize = 30;
 }
 
 /// Why a call did not come to an answer.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
-    /// A field is not within its limits.
-    #[error("{field}: {allowed}")]
-    Invalid {
-        /// Its name on the wire.
-        field: &'static str,
-        /// What is allowed.
-        allowed: Refused,
-    },
     /// The lease does not hold this lock, now or any more.
     #[error("lease {0} does not hold this lock")]
     LeaseNotFound(LeaseId),
+    /// The session ended, or was not kept alive.
+    #[error("there is no session {0}")]
+    SessionNotFound(LeaseId),
+    /// Peers on the same store would not respect the mode.
+    #[error("`{}` excludes no replica of tentens-tech/shared-lock, and some may run here", .0.as_str())]
+    MixedFleet(Mode),
+    /// The holder waits for as many locks as it may.
+    #[error("this holder waits for {limit} locks already")]
+    TooManyWaiters {
+        /// How many those are.
+        limit: usize,
+    },
+    /// The holder has, or asks for, as many locks as it may have.
+    #[error("this holder has {limit} locks already, with those it asks for")]
+    TooManyLocks {
+        /// How many those are.
+        limit: usize,
+    },
+    /// As many callers listen to events as may.
+    #[error("{limit} callers listen to events already")]
+    TooManyStreams {
+        /// How many those are.
+        limit: usize,
+    },
+    /// This replica takes no requests any more, and ends those that wait.
+    #[error("this replica is shutting down; another one answers")]
+    ShuttingDown,
     /// The store did not do it.
     #[error("{0}")]
     Store(#[from] StoreError),
-}
-
-/// How a `/lease` call ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Leased {
-    /// The caller has the lock.
-    Created(Tenure),
-    /// Somebody has it, the caller perhaps; the lease that holds it, as far as there is one.
-    Accepted(Option<LeaseId>),
 }
 
 /// The locks of a store, under our rules.
 pub struct Locks {
     store: Arc<dyn Store>,
     rules: Rules,
+    limits: Limits,
     metrics: LockMetrics,
     cache: Option<Arc<LeaseCache>>,
     epoch: OnceCell<String>,
+    closing: CancellationToken,
 }
 
 impl Locks {
-    /// The locks of `store`. The cache answers only `/lease`.
-    pub fn new(
+    /// The locks of `store`, and a task that follows what happens to them until [`Locks::close`].
+    /// The cache answers only `/lease`.
+    pub fn start(
         store: Arc<dyn Store>,
         rules: Rules,
         metrics: LockMetrics,
         cache: Option<Arc<LeaseCache>>,
     ) -> Self {
-        let epoch = OnceCell::new_with(rules.token_epoch.clone());
+        let limits = Limits::new(&rules);
+        let closing = CancellationToken::new();
+        let following = follow(Arc::clone(&store), metrics.clone(), limits.holdings());
+        let done = closing.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = following => (),
+                () = done.cancelled() => (),
+            }
+        });
         Self {
             store,
-            rules,
+            limits,
             metrics,
             cache,
-            epoch,
+            epoch: OnceCell::new_with(rules.token_epoch.clone()),
+            closing,
+            rules,
         }
+    }
+
+    /// The rules. Whoever reads a request from outside holds it to them.
+    pub fn rules(&self) -> &Rules {
+        &self.rules
     }
 
     /// Takes a lock, or stands in its queue. Dropping the future ends the request.
     ///
     /// # Errors
-    /// The request is not within the limits, or the store did not do it.
+    /// The rules do not let it, or the store did not do it.
     pub async fn acquire(&self, request: AcquireRequest) -> Result<Acquisition, LockError> {
-        if let Anchor::Own(ttl) = request.anchor {
-            self.check("ttl_ms", ttl, Duration::from_millis(1), self.rules.max_ttl)?;
-        }
-        self.check("wait_ms", request.wait, Duration::ZERO, self.rules.max_wait)?;
-        check_metadata(&request.metadata)?;
+        self.respected(request.mode)?;
+        let place = self.limits.admit(&request.holder, 1, request.wait)?;
         // Asked first: nobody may hold a lock whose answer then fails.
         self.token_epoch().await?;
-        let timer = self.metrics.start_acquire();
-        let outcome = self.store.acquire(request).await;
+        let key = request.key.clone();
+        let timer = self.metrics.start_acquire(request.mode, request.wait);
+        let outcome = self.unless_closing(self.store.acquire(request)).await;
         timer.stop(&outcome);
-        Ok(outcome?)
+        if let Ok(Acquisition::Acquired(tenure)) = &outcome {
+            place.won([(key, tenure.fencing_token)]);
+        }
+        outcome
+    }
+
+    /// Takes several locks or none. Dropping the future ends the request.
+    ///
+    /// # Errors
+    /// The rules do not let it, or the store did not do it.
+    pub async fn acquire_all(
+        &self,
+        request: AcquireAllRequest,
+    ) -> Result<AllAcquisition, LockError> {
+        for lock in &request.locks {
+            self.respected(lock.mode)?;
+        }
+        let count = request.locks.len();
+        let place = self.limits.admit(&request.holder, count, request.wait)?;
+        self.token_epoch().await?;
+        let timer = self.metrics.start_acquire_all(request.wait);
+        let outcome = self.unless_closing(self.store.acquire_all(request)).await;
+        timer.stop_all(&outcome);
+        if let Ok(AllAcquisition::Acquired(all)) = &outcome {
+            place.won(
+                all.tenures
+                    .iter()
+                    .map(|(key, token, _)| (key.clone(), *token)),
+            );
+        }
+        outcome
     }
 
     /// Restarts the life of the lease that holds `key`.
@@ -107,8 +189,18 @@ impl Locks {
     /// It does not hold it, or the store did not answer.
     pub async fn keep_alive(&self, key: &LockKey, lease: LeaseId) -> Result<Renewal, LockError> {
         let outcome = self.store.keep_alive(key, lease).await;
-        self.metrics.kept_alive(&outcome);
+        self.metrics.kept_alive("keepalive", &outcome);
         outcome?.ok_or(LockError::LeaseNotFound(lease))
+    }
+
+    /// Restarts the life of a lease, whatever hangs on it; `None` if it is gone.
+    ///
+    /// # Errors
+    /// The store did not answer.
+    pub async fn keep_lease_alive(&self, lease: LeaseId) -> Result<Option<Renewal>, LockError> {
+        let outcome = self.store.keep_lease_alive(lease).await;
+        self.metrics.kept_alive("keepalive", &outcome);
+        Ok(outcome?)
     }
 
     /// Ends a tenure or a request; `false` if it was over.
@@ -117,10 +209,37 @@ impl Locks {
     /// The store did not do it.
     pub async fn release(&self, key: &LockKey, release: Release) -> Result<bool, LockError> {
         let outcome = self.store.release(key, release).await;
-        if let Some(cache) = &self.cache {
-            cache.forget(key);
-        }
-        self.metrics.released(&outcome);
+        self.forget(key);
+        self.metrics.released("release", &outcome);
+        Ok(outcome?)
+    }
+
+    /// Whether a tenure is the current one, linearizably; `None` if it is not.
+    ///
+    /// # Errors
+    /// The store did not answer.
+    pub async fn verify(
+        &self,
+        key: &LockKey,
+        claim: &Claim,
+    ) -> Result<Option<Verified>, LockError> {
+        let outcome = self.store.verify(key, claim).await;
+        self.metrics.verified(&outcome);
+        Ok(outcome?)
+    }
+
+    /// Ends every tenure of a lock against the will of its holders. Returns who they were.
+    ///
+    /// # Errors
+    /// The store did not do it.
+    pub async fn force_release(
+        &self,
+        key: &LockKey,
+        order: ForceRelease,
+    ) -> Result<LockView, LockError> {
+        let outcome = self.store.force_release(key, order).await;
+        self.forget(key);
+        self.metrics.force_released(&outcome);
         Ok(outcome?)
     }
 
@@ -132,6 +251,63 @@ impl Locks {
         Ok(self.store.inspect(key).await?)
     }
 
+    /// Locks that somebody holds or waits for.
+    ///
+    /// # Errors
+    /// The store did not answer.
+    pub async fn list(&self, page: &PageRequest) -> Result<LockPage, LockError> {
+        Ok(self.store.list(page).await?)
+    }
+
+    /// Begins a session.
+    ///
+    /// # Errors
+    /// The store did not do it.
+    pub async fn open_session(&self, request: SessionRequest) -> Result<Session, LockError> {
+        let opening = self.store.open_session(request);
+        let outcome = self.unless_closing(opening).await;
+        self.metrics.session_opened(outcome.is_ok());
+        outcome
+    }
+
+    /// Restarts the life of a session.
+    ///
+    /// # Errors
+    /// It is gone, or the store did not answer.
+    pub async fn keep_session_alive(&self, id: LeaseId) -> Result<Renewal, LockError> {
+        let outcome = self.store.keep_lease_alive(id).await;
+        self.metrics.kept_alive("keepalive_session", &outcome);
+        outcome?.ok_or(LockError::SessionNotFound(id))
+    }
+
+    /// Ends a session and all that hangs on it; `false` if it was over.
+    ///
+    /// # Errors
+    /// The store did not do it.
+    pub async fn end_session(&self, id: LeaseId) -> Result<bool, LockError> {
+        let outcome = self.store.end_session(id).await;
+        self.metrics.released("end_session", &outcome);
+        Ok(outcome?)
+    }
+
+    /// What happens to the locks, from now on.
+    ///
+    /// # Errors
+    /// Too many listen already, or this replica is on its way down.
+    pub fn events(&self) -> Result<Events, LockError> {
+        if self.closing.is_cancelled() {
+            return Err(LockError::ShuttingDown);
+        }
+        let limit = self.rules.max_streams;
+        let place = self.metrics.stream_place(limit);
+        let place = place.ok_or(LockError::TooManyStreams { limit })?;
+        Ok(Events::new(
+            self.store.events(),
+            self.closing.clone(),
+            place,
+        ))
+    }
+
     /// Names the life of the store: tokens compare only within one epoch.
     ///
     /// # Errors
@@ -141,132 +317,45 @@ impl Locks {
         Ok(epoch.await?)
     }
 
-    /// Takes a lock, or tells which lease holds it: the one call of the tentens-tech/shared-lock
-    /// wire that takes locks.
-    ///
-    /// # Errors
-    /// The store did not do it.
-    pub async fn lease(
-        &self,
-        key: LockKey,
-        value: String,
-        ttl: Duration,
-    ) -> Result<Leased, StoreError> {
-        if let Some(lease) = self.cache.as_ref().and_then(|cache| cache.get(&key)) {
-            self.metrics.leased("accepted");
-            return Ok(Leased::Accepted(Some(lease)));
-        }
-        let started = Instant::now();
-        let outcome = self
-            .store
-            .acquire(compat_request(key.clone(), value, ttl))
-            .await;
-        let (status, leased) = match outcome {
-            Ok(Acquisition::Acquired(tenure)) => {
-                self.remember(key, tenure.lease_id, Some(tenure.remaining), started);
-                ("created", Ok(Leased::Created(tenure)))
-            }
-            Ok(Acquisition::Held(held)) => {
-                if let Some(lease) = held.lease_id {
-                    self.remember(key, lease, held.remaining, started);
-                }
-                ("accepted", Ok(Leased::Accepted(held.lease_id)))
-            }
-            // Nobody else has this request id: the lease was over before its holder could be told.
-            // It has no session, and never waits.
-            Ok(
-                Acquisition::RequestKnown
-                | Acquisition::RequestEnded
-                | Acquisition::SessionGone
-                | Acquisition::Deadlock(_),
-            ) => ("error", Err(StoreError::Timeout)),
-            Err(err) => ("error", Err(err)),
-        };
-        self.metrics.leased(status);
-        leased
-    }
-
-    /// Restarts the life of a lease, whatever hangs on it; `None` if it is gone.
-    ///
-    /// # Errors
-    /// The store did not answer.
-    pub async fn prolong(&self, lease: LeaseId) -> Result<Option<Renewal>, StoreError> {
-        let outcome = self.store.keep_lease_alive(lease).await;
-        self.metrics.prolonged(matches!(outcome, Ok(Some(_))));
-        outcome
-    }
-
     /// What is counted.
     pub fn metrics(&self) -> &LockMetrics {
         &self.metrics
     }
 
-    /// Ends every wait: this replica is on its way down.
+    /// Ends every wait and every stream of events: this replica is on its way down.
     pub async fn close(&self) {
+        self.closing.cancel();
         self.store.close().await;
     }
 
-    fn remember(
-        &self,
-        key: LockKey,
-        lease: LeaseId,
-        remaining: Option<Duration>,
-        started: Instant,
-    ) {
-        if let Some(cache) = &self.cache {
-            cache.put(key, lease, remaining.unwrap_or_default(), started);
+    /// Whether all that share the store respect `mode`.
+    fn respected(&self, mode: Mode) -> Result<(), LockError> {
+        match self.rules.go_replicas && mode != Mode::Exclusive {
+            true => Err(LockError::MixedFleet(mode)),
+            false => Ok(()),
         }
     }
 
-    fn check(
+    /// What came of it, unless this replica is on its way down: then the store has ended it, or would
+    /// have.
+    async fn unless_closing<T>(
         &self,
-        field: &'static str,
-        value: Duration,
-        least: Duration,
-        most: Duration,
-    ) -> Result<(), LockError> {
-        if value >= least && value <= most {
-            return Ok(());
+        outcome: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, LockError> {
+        if self.closing.is_cancelled() {
+            return Err(LockError::ShuttingDown);
         }
-        let allowed = format!("must be {} to {}", least.as_millis(), most.as_millis());
-        Err(LockError::Invalid {
-            field,
-            allowed: Refused(allowed),
+        outcome.await.map_err(|err| match err {
+            StoreError::Unavailable(_) | StoreError::Timeout if self.closing.is_cancelled() => {
+                LockError::ShuttingDown
+            }
+            err => LockError::Store(err),
         })
     }
-}
 
-fn check_metadata(metadata: &Metadata) -> Result<(), LockError> {
-    const ENTRIES: usize = 32;
-    const BYTES: usize = 4096;
-    let bytes: usize = metadata.iter().map(|(k, v)| k.len() + v.len()).sum();
-    let mut text = metadata
-        .iter()
-        .flat_map(|(k, v)| k.chars().chain(v.chars()));
-    if metadata.len() <= ENTRIES && bytes <= BYTES && !text.any(char::is_control) {
-        return Ok(());
-    }
-    let allowed = format!(
-        "must be at most {ENTRIES} entries and {BYTES} bytes in all, without control characters"
-    );
-    Err(LockError::Invalid {
-        field: "metadata",
-        allowed: Refused(allowed),
-    })
-}
-
-/// The old wire knows no holder: its value is one, where it can be.
-fn compat_request(key: LockKey, value: String, ttl: Duration) -> AcquireRequest {
-    AcquireRequest {
-        key,
-        holder: Holder::try_from(value.clone()).unwrap_or_else(|_| Holder::unnamed()),
-        anchor: Anchor::Own(ttl),
-        mode: Mode::Exclusive,
-        wait: Duration::ZERO,
-        lock_delay: Duration::ZERO,
-        request_id: RequestId::random(),
-        metadata: Metadata::new(),
-        value,
-        trace_id: None,
+    fn forget(&self, key: &LockKey) {
+        if let Some(cache) = &self.cache {
+            cache.forget(key);
+        }
     }
 }

@@ -1,6 +1,8 @@
 //! What the service can be told.
 
+mod compat;
 mod etcd;
+mod limits;
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -17,7 +19,9 @@ use service_kit::{
     telemetry::{LogLevel, TelemetrySettings},
 };
 
-pub use self::etcd::EtcdSettings;
+use crate::audit::AuditTarget;
+
+pub use self::{compat::CompatSettings, etcd::EtcdSettings, limits::LimitSettings};
 
 settings! {
     /// The settings as they are written down.
@@ -29,6 +33,10 @@ settings! {
             pub telemetry: TelemetrySettings,
             /// The store `etcd`.
             pub etcd: EtcdSettings,
+            /// Replicas of tentens-tech/shared-lock beside ours.
+            pub compat: CompatSettings,
+            /// What callers may ask for.
+            pub limits: LimitSettings,
         }
         /// Address that the service listens on; `0.0.0.0` is every IPv4 one.
         pub server_address: IpAddr => Setting::env("SERVER_ADDRESS").default("127.0.0.1").allowed("an IP address"),
@@ -42,10 +50,8 @@ settings! {
         pub data_dir: PathBuf => Setting::env("DATA_DIR").default(".holdfast/shared-lock").allowed("a directory that is there or can be made"),
         /// Names the life of the store in every answer. An operator changes it when the store was restored or replaced; without it the store keeps a name of its own.
         pub token_epoch: Option<String> => Setting::env("TOKEN_EPOCH").allowed("a text of 1 to 64 characters"),
-        /// Longest life of a lease under `/v1`.
-        pub max_ttl: GoDuration => Setting::env("MAX_TTL").default("24h").allowed("a duration such as `24h`"),
-        /// Longest wait for a lock under `/v1`.
-        pub max_wait: GoDuration => Setting::env("MAX_WAIT").default("10m").allowed("a duration such as `10m`"),
+        /// Where each change of a holder is written down, one JSON object a line.
+        pub audit_log: Option<AuditTarget> => Setting::env("AUDIT_LOG").allowed("`stdout`, or a file to append to"),
         /// Whether `/lease` may answer "held" from memory, up to a second late.
         pub cache_enabled: Flag => Setting::env("CACHE_ENABLED").default("false").allowed("`true` or `false`"),
         /// Keys that this memory holds.

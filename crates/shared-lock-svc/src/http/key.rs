@@ -1,45 +1,34 @@
 //! The name of a lock in a path.
 
-use std::future::{Ready, ready};
-
-use actix_web::{FromRequest, HttpRequest, dev::Payload};
 use percent_encoding::percent_decode_str;
-use service_kit::problem::Problem;
 
-use crate::lease::LockKey;
+use crate::lease::{LockKey, Refused};
 
 /// The segment after `/v1/locks/`, as one key.
 ///
 /// It is taken from the path as it was sent: the router's own parameters are decoded in part, with
 /// bytes that are not UTF-8 replaced, so that two different names could become one.
-pub(super) struct KeyPath(pub(super) LockKey);
-
-impl FromRequest for KeyPath {
-    type Error = Problem;
-    type Future = Ready<Result<Self, Problem>>;
-
-    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(key_of(request.uri().path()).map(Self))
-    }
+pub(super) fn key_of(path: &str) -> Result<LockKey, Refused> {
+    let segment = path.split('/').nth(3).unwrap_or_default();
+    LockKey::parse(decoded(segment)?)
 }
 
-fn key_of(path: &str) -> Result<LockKey, Problem> {
-    let segment = path.split('/').nth(3).unwrap_or_default();
-    let escapes = segment.split('%').skip(1);
+/// A part of a URL without its percent signs.
+pub(super) fn decoded(part: &str) -> Result<String, Refused> {
+    let escapes = part.split('%').skip(1);
     let well_formed = |rest: &str| {
         let hex = rest.as_bytes().get(..2);
         hex.is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit))
     };
     if !escapes.into_iter().all(well_formed) {
-        return Err(Problem::invalid(
-            "key",
-            "must have two hexadecimal digits behind each `%`",
+        return Err(Refused(
+            "must have two hexadecimal digits behind each `%`".into(),
         ));
     }
-    let key = percent_decode_str(segment)
-        .decode_utf8()
-        .map_err(|_| Problem::invalid("key", "must be UTF-8"))?;
-    LockKey::parse(key).map_err(|refused| Problem::invalid("key", refused))
+    match percent_decode_str(part).decode_utf8() {
+        Ok(text) => Ok(text.into_owned()),
+        Err(_) => Err(Refused("must be UTF-8".into())),
+    }
 }
 
 #[cfg(test)]

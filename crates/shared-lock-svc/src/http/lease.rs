@@ -8,18 +8,19 @@
 
 mod date;
 mod go_json;
-mod redirect;
 
 use std::{future::Future, time::Duration};
 
 use actix_web::{
-    HttpRequest, HttpResponse,
+    HttpRequest, HttpResponse, HttpResponseBuilder,
     http::{StatusCode, header},
     web::{self, Bytes, Data, Payload, ServiceConfig},
 };
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use service_kit::{
     body::{self, BodyError, BodyLimits},
     duration::parse_nanos,
+    request::RequestContext,
     server::ServerSettings,
 };
 use tokio::time::timeout;
@@ -28,8 +29,8 @@ use tracing::{info, warn};
 use self::go_json::LeaseBody;
 use super::problem::log;
 use crate::{
-    lease::{LeaseId, LockKey},
-    locks::{Leased, Locks},
+    lease::{Holder, LeaseId, LockKey},
+    locks::{LeaseWish, Leased, Locks},
     store::StoreError,
 };
 
@@ -61,9 +62,7 @@ const PLAIN_TEXT: &str = "text/plain; charset=utf-8";
 pub(super) fn routes(config: &mut ServiceConfig) {
     config
         .service(web::resource("/lease").to(lease))
-        .service(web::resource("/keepalive").to(keep_alive))
-        .service(web::resource(["/lease/", "/keepalive/"]).to(not_found))
-        .configure(redirect::routes);
+        .service(web::resource("/keepalive").to(keep_alive));
 }
 
 async fn lease(
@@ -84,21 +83,42 @@ async fn lease(
         Ok(key) => key,
         Err(refused) => return error_text(StatusCode::BAD_REQUEST, &format!("key: {refused}")),
     };
-    let answer = within(compat.patience, locks.lease(key, value, ttl(&request)));
-    match answer.await {
-        Ok(Leased::Created(tenure)) => HttpResponse::Created()
-            .insert_header((header::CONTENT_TYPE, PLAIN_TEXT))
-            .insert_header(("x-lease-ttl-granted", format!("{}s", tenure.ttl.as_secs())))
-            .insert_header(("x-fencing-token", tenure.fencing_token.to_string()))
-            .body(tenure.lease_id.to_string()),
-        Ok(Leased::Accepted(lease)) => HttpResponse::Accepted()
-            .insert_header((header::CONTENT_TYPE, PLAIN_TEXT))
-            .body(lease.unwrap_or(LeaseId(0)).to_string()),
+    let wish = LeaseWish {
+        key,
+        value,
+        ttl: ttl(&request),
+        trace_id: RequestContext::current().map(|context| context.trace_id),
+    };
+    match within(compat.patience, locks.lease(wish)).await {
+        Ok(Leased::Created(holder, tenure)) => {
+            let mut answer = leased(StatusCode::CREATED, Some(&holder));
+            answer
+                .insert_header(("x-lease-ttl-granted", format!("{}s", tenure.ttl.as_secs())))
+                .insert_header(("x-fencing-token", tenure.fencing_token.to_string()))
+                .body(tenure.lease_id.to_string())
+        }
+        Ok(Leased::Accepted(holder, lease)) => {
+            let lease = lease.unwrap_or(LeaseId(0));
+            leased(StatusCode::ACCEPTED, holder.as_ref()).body(lease.to_string())
+        }
         Err(err) => {
             log(&err);
             HttpResponse::InternalServerError().finish()
         }
     }
+}
+
+/// The beginning of an answer that is a lease id, with who holds, in a header that older clients
+/// ignore: percent-encoded, since a header is ASCII.
+fn leased(status: StatusCode, holder: Option<&Holder>) -> HttpResponseBuilder {
+    let mut answer = HttpResponse::build(status);
+    answer.insert_header((header::CONTENT_TYPE, PLAIN_TEXT));
+    if let Some(holder) = holder {
+        const PLAIN: &AsciiSet = &CONTROLS.add(b'%');
+        let holder = utf8_percent_encode(holder.as_str(), PLAIN).to_string();
+        answer.insert_header(("x-lock-holder", holder));
+    }
+    answer
 }
 
 async fn keep_alive(
@@ -140,10 +160,6 @@ async fn keep_alive(
     }
 }
 
-async fn not_found() -> HttpResponse {
-    error_text(StatusCode::NOT_FOUND, "404 page not found")
-}
-
 /// The body, or the answer to a caller whose body cannot be had.
 async fn read(
     request: &HttpRequest,
@@ -172,7 +188,7 @@ fn ttl(request: &HttpRequest) -> Duration {
     let text = std::str::from_utf8(value.as_bytes()).unwrap_or_default();
     let Some(nanos) = parse_nanos(text) else {
         warn!(
-            "{TTL_HEADER} is {value:?}, which is no duration such as `60s`: taken as {DEFAULT_TTL:?}"
+            "{TTL_HEADER} is {value:?}: taken as {DEFAULT_TTL:?}, as anything that is no duration of at most 292 years in Go's syntax, such as `60s`"
         );
         return DEFAULT_TTL;
     };
@@ -189,7 +205,7 @@ async fn within<T>(
 }
 
 /// An error as Go's `http.Error` writes it.
-fn error_text(status: StatusCode, text: &str) -> HttpResponse {
+pub(super) fn error_text(status: StatusCode, text: &str) -> HttpResponse {
     HttpResponse::build(status)
         .insert_header((header::CONTENT_TYPE, PLAIN_TEXT))
         .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))

@@ -3,10 +3,17 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use service_kit::{problem::Problem, problem_kinds};
-use tracing::error;
+use service_kit::{
+    problem::{Problem, ProblemKind},
+    problem_kinds,
+};
+use tracing::{error, info};
 
-use crate::{lease::Held, locks::LockError, store::StoreError};
+use crate::{
+    lease::{Anchor, Held},
+    locks::LockError,
+    store::StoreError,
+};
 
 problem_kinds! {
     /// The kinds of problems of this service, beside the common ones.
@@ -20,6 +27,20 @@ problem_kinds! {
             "Ask under a new `request_id`.";
         LEASE_NOT_FOUND: "lease-not-found", 404, "The lease does not hold this lock.", false,
             "The lock is lost: stop what it protects, and acquire it again.";
+        SESSION_NOT_FOUND: "session-not-found", 404, "There is no such session.", false,
+            "It ended, or was not kept alive, and so did all that it held: open another.";
+        DEADLOCK: "deadlock", 409, "The lock would never come: the wait is part of a circle.", false,
+            "Give back a lock that others in `cycle` wait for, then ask again under a new `request_id`.";
+        MIXED_FLEET: "mixed-fleet", 409, "Replicas of tentens-tech/shared-lock would not respect this mode.", false,
+            "Use the mode `exclusive`; or an operator, once no such replica runs any more, sets SHARED_LOCK_COMPAT_GO_REPLICAS to false.";
+        TOO_MANY_WAITERS: "too-many-waiters", 429, "This holder waits for too many locks at this replica.", true,
+            "Wait for fewer at once; SHARED_LOCK_MAX_WAITERS_PER_HOLDER is the limit.";
+        TOO_MANY_LOCKS: "too-many-locks", 429, "This holder has too many locks.", true,
+            "Give some back; SHARED_LOCK_MAX_LOCKS_PER_HOLDER is the limit.";
+        TOO_MANY_STREAMS: "too-many-streams", 429, "This replica serves as many event streams as it may.", true,
+            "Ask another replica, or again later; SHARED_LOCK_MAX_EVENT_STREAMS is the limit.";
+        SHUTTING_DOWN: "shutting-down", 503, "This replica is on its way down.", true,
+            "Ask again, under a new `request_id`: another replica answers.";
         STORE_UNAVAILABLE: "store-unavailable", 503, "The lock store does not answer.", true,
             "Ask again after `Retry-After`; a lock that this call might have got is given back.";
         UNSUPPORTED_BY_STORE: "unsupported-by-store", 501, "The lock store does not do this.", false,
@@ -31,11 +52,20 @@ problem_kinds! {
 
 impl From<LockError> for Problem {
     fn from(err: LockError) -> Self {
-        match err {
-            LockError::Invalid { field, allowed } => Self::invalid(field, allowed),
-            LockError::LeaseNotFound(_) => Self::new(&LEASE_NOT_FOUND, err),
-            LockError::Store(store) => store_problem(&store),
-        }
+        let kind = match &err {
+            LockError::Store(store) => return store_problem(store),
+            LockError::LeaseNotFound(_) => &LEASE_NOT_FOUND,
+            LockError::SessionNotFound(_) => &SESSION_NOT_FOUND,
+            LockError::MixedFleet(_) => &MIXED_FLEET,
+            LockError::TooManyWaiters { .. } => &TOO_MANY_WAITERS,
+            LockError::TooManyLocks { .. } => &TOO_MANY_LOCKS,
+            LockError::TooManyStreams { .. } => &TOO_MANY_STREAMS,
+            LockError::ShuttingDown => {
+                info!("a call was sent elsewhere: {err}");
+                &SHUTTING_DOWN
+            }
+        };
+        again(Self::new(kind, err), kind)
     }
 }
 
@@ -55,6 +85,14 @@ pub(super) fn held(held: &Held) -> Problem {
         .retry_after(again)
 }
 
+/// A tenure was to hang on a session that is gone.
+pub(super) fn session_gone(anchor: Anchor) -> Problem {
+    match anchor {
+        Anchor::Session(id) => LockError::SessionNotFound(id).into(),
+        Anchor::Own(_) => Problem::new(&REQUEST_ENDED, "the lease of this request ran out"),
+    }
+}
+
 fn store_problem(err: &StoreError) -> Problem {
     let kind = match err {
         StoreError::Unavailable(_) | StoreError::Timeout => &STORE_UNAVAILABLE,
@@ -62,7 +100,11 @@ fn store_problem(err: &StoreError) -> Problem {
         StoreError::Unsupported(_) => &UNSUPPORTED_BY_STORE,
     };
     log(err);
-    let problem = Problem::new(kind, err);
+    again(Problem::new(kind, err), kind)
+}
+
+/// What may do better a second later says so.
+fn again(problem: Problem, kind: &ProblemKind) -> Problem {
     match kind.retryable {
         true => problem.retry_after(Duration::from_secs(1)),
         false => problem,
@@ -81,6 +123,6 @@ pub(super) fn log(err: &StoreError) {
 
 fn millis(duration: Option<Duration>) -> Value {
     duration.map_or(Value::Null, |duration| {
-        super::locks::millis(duration).into()
+        super::bodies::millis(duration).into()
     })
 }

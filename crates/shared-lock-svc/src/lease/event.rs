@@ -45,3 +45,16 @@ pub enum EventKind {
     /// Somebody stands in the queue.
     Queued,
 }
+
+impl EventKind {
+    /// Its name: on the wire, in the audit log and in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Acquired => "acquired",
+            Self::Released => "released",
+            Self::Expired => "expired",
+            Self::Lost => "lost",
+            Self::Queued => "queued",
+        }
+    }
+}

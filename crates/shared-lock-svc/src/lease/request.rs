@@ -21,6 +21,17 @@ pub enum Mode {
     },
 }
 
+impl Mode {
+    /// Its name: on the wire, in logs and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Exclusive => "exclusive",
+            Self::Shared => "shared",
+            Self::Permit { .. } => "permit",
+        }
+    }
+}
+
 /// What a tenure hangs on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Anchor {

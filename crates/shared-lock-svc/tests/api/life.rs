@@ -6,14 +6,16 @@ use std::{
 };
 
 use serde_json::json;
-use testbed::Scratch;
+use testbed::{Etcd, Scratch};
 
 use crate::app::TestApp;
 
 #[tokio::test]
 async fn on_sigterm_waiters_are_sent_elsewhere_and_the_process_ends_well() {
-    for store in ["memory", "embedded"] {
-        let app = Arc::new(TestApp::with(&[("STORAGE_TYPE", store)]).await);
+    let etcd = Etcd::start().await.unwrap();
+    for store in ["memory", "embedded", "etcd"] {
+        let settings = [("STORAGE_TYPE", store), ("ETCD_ADDR_LIST", etcd.endpoint())];
+        let app = Arc::new(TestApp::with(&settings).await);
         app.holds("jobs", "first").await;
         let waiting = Arc::clone(&app);
         let waiter = tokio::spawn(async move {
@@ -27,8 +29,12 @@ async fn on_sigterm_waiters_are_sent_elsewhere_and_the_process_ends_well() {
         assert!(asked.elapsed() < Duration::from_secs(5), "{store}");
         let answer = waiter.await.unwrap();
         assert_eq!(answer.status, 503, "{store}: {answer:?}");
-        assert_eq!(answer.body["code"], "store-unavailable");
+        assert_eq!(answer.body["code"], "shutting-down");
+        assert_eq!(answer.body["retryable"], true);
         assert_eq!(answer.header("retry-after"), Some("1"));
+        let log = app.service.logs();
+        assert!(log.contains("another one answers"), "{store}: it is told");
+        assert!(!log.contains("\"ERROR\""), "{store}: {}", log.text());
     }
 }
 

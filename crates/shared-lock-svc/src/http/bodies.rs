@@ -1,0 +1,139 @@
+//! What callers get, where several calls give the same.
+
+use std::{num::NonZeroU32, time::Duration};
+
+use serde::Serialize;
+
+use super::fields::Fields;
+use crate::lease::{
+    FencingToken, Holder, HolderView, LockKey, LockView, Metadata, Mode, WaiterView,
+};
+
+/// How a lock is held or wanted.
+#[derive(Serialize)]
+pub(super) struct ModeBody {
+    mode: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<NonZeroU32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    weight: Option<NonZeroU32>,
+}
+
+impl From<Mode> for ModeBody {
+    fn from(mode: Mode) -> Self {
+        let (limit, weight) = match mode {
+            Mode::Exclusive | Mode::Shared => (None, None),
+            Mode::Permit { limit, weight } => (Some(limit), Some(weight)),
+        };
+        Self {
+            mode: mode.as_str(),
+            limit,
+            weight,
+        }
+    }
+}
+
+/// The fields `mode`, `limit` and `weight`.
+pub(super) fn read_mode(fields: &mut Fields) -> Option<Mode> {
+    const MOST: u32 = 1_000_000;
+    const SIZES: [&str; 2] = ["limit", "weight"];
+    let permit = Mode::Permit {
+        limit: NonZeroU32::MIN,
+        weight: NonZeroU32::MIN,
+    };
+    let words = [Mode::Exclusive, Mode::Shared, permit].map(|mode| (mode.as_str(), mode));
+    let mode = match fields.has("mode") {
+        true => fields.word("mode", &words),
+        false => fields.word("mode", &words).or(Some(Mode::default())),
+    };
+    let given = SIZES.map(|name| fields.has(name));
+    let limit = fields.count("limit", 1..=MOST);
+    let weight = fields.count("weight", 1..=limit.map_or(MOST, NonZeroU32::get));
+    match mode? {
+        Mode::Permit { weight: one, .. } => {
+            if !given[0] {
+                fields.refuse("limit", "is missing: a permit has one");
+            }
+            let limit = limit?;
+            let weight = weight.unwrap_or(one);
+            Some(Mode::Permit { limit, weight })
+        }
+        mode => {
+            for (name, _) in SIZES.into_iter().zip(given).filter(|(_, given)| *given) {
+                fields.refuse(name, "goes with the mode `permit` alone");
+            }
+            Some(mode)
+        }
+    }
+}
+
+/// A lock as everybody may see it.
+#[derive(Serialize)]
+pub(super) struct LockBody {
+    key: LockKey,
+    holders: Vec<HolderBody>,
+    waiters: Vec<WaiterBody>,
+}
+
+impl LockBody {
+    pub(super) fn new(key: LockKey, lock: LockView, token_epoch: &str) -> Self {
+        let holder = |holder| HolderBody::new(holder, token_epoch);
+        Self {
+            key,
+            holders: lock.holders.into_iter().map(holder).collect(),
+            waiters: lock.waiters.into_iter().map(WaiterBody::from).collect(),
+        }
+    }
+}
+
+/// A holder as everybody may see it.
+#[derive(Serialize)]
+pub(super) struct HolderBody {
+    holder: Option<Holder>,
+    #[serde(flatten)]
+    mode: ModeBody,
+    fencing_token: FencingToken,
+    token_epoch: String,
+    held_ms: Option<u64>,
+    ttl_ms: Option<u64>,
+    remaining_ms: Option<u64>,
+    metadata: Metadata,
+}
+
+impl HolderBody {
+    pub(super) fn new(holder: HolderView, token_epoch: &str) -> Self {
+        Self {
+            holder: holder.holder,
+            mode: holder.mode.into(),
+            fencing_token: holder.fencing_token,
+            token_epoch: token_epoch.to_owned(),
+            held_ms: holder.held_for.map(millis),
+            ttl_ms: holder.ttl.map(millis),
+            remaining_ms: holder.remaining.map(millis),
+            metadata: holder.metadata,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct WaiterBody {
+    holder: Holder,
+    #[serde(flatten)]
+    mode: ModeBody,
+    waiting_ms: Option<u64>,
+}
+
+impl From<WaiterView> for WaiterBody {
+    fn from(waiter: WaiterView) -> Self {
+        Self {
+            holder: waiter.holder,
+            mode: waiter.mode.into(),
+            waiting_ms: waiter.waiting_for.map(millis),
+        }
+    }
+}
+
+/// Whole milliseconds, as the wire has them.
+pub(super) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

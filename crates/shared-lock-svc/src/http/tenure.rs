@@ -1,0 +1,179 @@
+//! Keeping a lock, giving it back, and asking whether it is still one's own.
+
+use actix_web::{
+    HttpResponse,
+    web::{Data, ServiceConfig},
+};
+use futures_util::future::join_all;
+use serde::Serialize;
+use service_kit::problem::Problem;
+
+use super::{
+    bodies::millis,
+    call::Call,
+    fields::Fields,
+    on_lock, post,
+    problem::{LEASE_NOT_FOUND, STORE_UNAVAILABLE},
+};
+use crate::{
+    lease::{Claim, FencingToken, LeaseId, LockKey, Note, RequestId},
+    locks::{LockError, Locks},
+    store::{Release, Renewal},
+};
+
+pub(super) fn routes(config: &mut ServiceConfig) {
+    on_lock(config, "keepalive", keep_alive);
+    on_lock(config, "release", release);
+    on_lock(config, "verify", verify);
+    post(config, "/v1/keepalive", keep_all_alive);
+}
+
+#[derive(Serialize)]
+struct KeptAliveBody {
+    lease_id: LeaseId,
+    ttl_ms: u64,
+    remaining_ms: u64,
+}
+
+async fn keep_alive(mut call: Call, locks: Data<Locks>) -> Result<HttpResponse, Problem> {
+    let key = call.key();
+    let lease = call.fields.required::<LeaseId>("lease_id");
+    let (key, lease_id) = call.fields.finish(|| key.zip(lease))?;
+    let renewal = locks.keep_alive(&key, lease_id).await?;
+    Ok(HttpResponse::Ok().json(KeptAliveBody {
+        lease_id,
+        ttl_ms: millis(renewal.ttl),
+        remaining_ms: millis(renewal.remaining),
+    }))
+}
+
+#[derive(Serialize)]
+struct AllKeptAliveBody {
+    leases: Vec<OneKeptAliveBody>,
+}
+
+/// Renewed, gone, or not known because the store did not answer: then `code` says so.
+#[derive(Serialize)]
+struct OneKeptAliveBody {
+    lease_id: LeaseId,
+    renewed: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ttl_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remaining_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<&'static str>,
+}
+
+async fn keep_all_alive(call: Call, locks: Data<Locks>) -> Result<HttpResponse, Problem> {
+    const MOST: usize = 1000;
+    let mut fields = call.fields;
+    let leases = fields.list::<LeaseId>("lease_ids", 1..=MOST);
+    let leases = fields.finish(|| leases)?;
+    let renewals = join_all(leases.iter().map(|lease| locks.keep_lease_alive(*lease))).await;
+    let mut kept = Vec::new();
+    let mut failed = None;
+    for (lease_id, renewal) in leases.into_iter().zip(renewals) {
+        kept.push(one_kept_alive(lease_id, &renewal));
+        failed = failed.or(renewal.err());
+    }
+    let unknown = |one: &OneKeptAliveBody| one.code == Some(STORE_UNAVAILABLE.code);
+    match failed {
+        // Not one of them got an answer: then neither does the caller.
+        Some(err) if kept.iter().all(unknown) => Err(err.into()),
+        _ => Ok(HttpResponse::Ok().json(AllKeptAliveBody { leases: kept })),
+    }
+}
+
+fn one_kept_alive(
+    lease_id: LeaseId,
+    renewal: &Result<Option<Renewal>, LockError>,
+) -> OneKeptAliveBody {
+    let renewed = renewal.as_ref().ok().copied().flatten();
+    let code = match renewal {
+        Ok(Some(_)) => None,
+        Ok(None) => Some(LEASE_NOT_FOUND.code),
+        Err(_) => Some(STORE_UNAVAILABLE.code),
+    };
+    OneKeptAliveBody {
+        lease_id,
+        renewed: renewed.is_some(),
+        ttl_ms: renewed.map(|renewal| millis(renewal.ttl)),
+        remaining_ms: renewed.map(|renewal| millis(renewal.remaining)),
+        code,
+    }
+}
+
+#[derive(Serialize)]
+struct ReleasedBody {
+    released: bool,
+}
+
+async fn release(mut call: Call, locks: Data<Locks>) -> Result<HttpResponse, Problem> {
+    let key = call.key();
+    let claim = read_claim(&mut call.fields);
+    let note = call.fields.optional::<Note>("note");
+    let (key, claim) = call.fields.finish(|| key.zip(claim))?;
+    let release = Release {
+        claim,
+        note,
+        trace_id: call.trace_id,
+    };
+    let released = locks.release(&key, release).await?;
+    Ok(HttpResponse::Ok().json(ReleasedBody { released }))
+}
+
+#[derive(Serialize)]
+struct VerifiedBody<'a> {
+    key: LockKey,
+    current: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fencing_token: Option<FencingToken>,
+    token_epoch: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remaining_ms: Option<u64>,
+}
+
+async fn verify(mut call: Call, locks: Data<Locks>) -> Result<HttpResponse, Problem> {
+    let key = call.key();
+    let claim = read_claim(&mut call.fields);
+    let (key, claim) = call.fields.finish(|| key.zip(claim))?;
+    let token_epoch = locks.token_epoch().await?;
+    let verified = locks.verify(&key, &claim).await?;
+    let remaining = verified.as_ref().and_then(|verified| verified.remaining);
+    Ok(HttpResponse::Ok().json(VerifiedBody {
+        key,
+        current: verified.is_some(),
+        fencing_token: verified.map(|verified| verified.fencing_token),
+        token_epoch,
+        remaining_ms: remaining.map(millis),
+    }))
+}
+
+/// A tenure by both its numbers, or a request by its id; nothing in between.
+fn read_claim(fields: &mut Fields) -> Option<Claim> {
+    const FIELDS: [&str; 3] = ["lease_id", "fencing_token", "request_id"];
+    const RULE: &str =
+        "a tenure is named by `lease_id` and `fencing_token`, or by `request_id` alone";
+    let given = FIELDS.map(|name| fields.has(name));
+    let lease = fields.optional::<LeaseId>("lease_id");
+    let token = fields.optional::<FencingToken>("fencing_token");
+    let request = fields.optional::<RequestId>("request_id");
+    let wrong: &[&str] = match given {
+        [true, true, false] | [false, false, true] => &[],
+        [true, false, false] => &["fencing_token"],
+        [false, true, false] => &["lease_id"],
+        [false, false, false] => &FIELDS,
+        [_, _, true] => &["request_id"],
+    };
+    for field in wrong {
+        fields.refuse(field, RULE);
+    }
+    match (lease.zip(token), request) {
+        (Some((lease_id, fencing_token)), None) => Some(Claim::Tenure {
+            lease_id,
+            fencing_token,
+        }),
+        (_, request) => request.map(Claim::Request),
+    }
+}
