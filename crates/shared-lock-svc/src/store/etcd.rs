@@ -27,11 +27,14 @@ mod wait;
 mod epoch;
 mod keepalive;
 mod leases;
+mod pool;
 mod replica;
+mod revocations;
 mod tombstones;
 mod view;
 mod watch;
 
+mod batch;
 mod client;
 mod fault;
 
@@ -52,9 +55,11 @@ use self::{
     fault::Fault,
     keepalive::{Confirmed, KeepAlives, Questions},
     keys::LockPath,
+    pool::Pools,
     promote::Promotions,
     replica::Replica,
     requests::Requests,
+    revocations::{Doomed, Revocations},
     sight::Question,
     tombstones::Tombstones,
     view::View,
@@ -84,8 +89,10 @@ pub struct EtcdStore {
 
 struct Core {
     options: EtcdOptions,
-    etcd: Etcd,
+    etcd: Arc<Etcd>,
     keepalives: KeepAlives,
+    pools: Pools,
+    revocations: Revocations,
     replica: Replica,
     view: View,
     requests: Requests,
@@ -121,9 +128,12 @@ impl EtcdStore {
         options.check()?;
         let stopped = CancellationToken::new();
         let (keepalives, questions) = KeepAlives::new();
+        let (revocations, doomed) = Revocations::new();
         let core = Arc::new(Core {
-            etcd: Etcd::new(options.clone()),
+            etcd: Arc::new(Etcd::new(options.clone())),
             keepalives,
+            pools: Pools::default(),
+            revocations,
             options,
             replica: Replica::new(),
             view: View::new(),
@@ -138,7 +148,7 @@ impl EtcdStore {
             closing: CancellationToken::new(),
             events: broadcast::Sender::new(EVENTS),
         });
-        core.start(questions);
+        core.start(questions, doomed);
         Ok(Self {
             core,
             _running: stopped.drop_guard(),
@@ -167,17 +177,24 @@ impl EtcdStore {
 }
 
 impl Core {
-    fn start(self: &Arc<Self>, questions: Vec<Questions>) {
+    fn start(self: &Arc<Self>, questions: Vec<Questions>, doomed: Doomed) {
         for questions in questions {
             let core = Arc::clone(self);
             self.tasks
                 .spawn(async move { core.ask_about_leases(questions).await });
         }
         let core = Arc::clone(self);
+        self.tasks
+            .spawn(async move { core.revoke_leases(doomed).await });
+        let core = Arc::clone(self);
         self.tasks.spawn(async move { core.etcd.probe().await });
         let core = Arc::clone(self);
         self.tasks.spawn(async move {
             core.closing.run_until_cancelled(core.live()).await;
+        });
+        let core = Arc::clone(self);
+        self.tasks.spawn(async move {
+            core.closing.run_until_cancelled(core.keep_spares()).await;
         });
         let core = Arc::clone(self);
         self.tasks.spawn(async move { core.follow().await });
@@ -317,6 +334,8 @@ impl LockStore for EtcdStore {
             // What etcd keeps waiting is left to the expiry of its lease.
             let _ = timeout(CLOSING, core.requests.empty()).await;
             core.part().await;
+            core.drop_spares();
+            let _ = timeout(CLOSING, core.revocations.done()).await;
             Ok(())
         });
         // It cannot fail, but for a store that is dropped at the same time.

@@ -5,6 +5,7 @@ mod keepalives;
 mod lost_answers;
 mod outages;
 mod peers;
+mod pools;
 mod races;
 mod replicas;
 mod strays;

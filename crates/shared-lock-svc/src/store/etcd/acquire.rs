@@ -22,6 +22,9 @@ use crate::lease::{AcquireRequest, Acquisition, Anchor, FencingToken, Held, Leas
 /// How long to wait before undoing is tried again.
 const RETRY: Duration = Duration::from_millis(500);
 
+/// With this many dead leases a request gives up.
+const MOST_DEATHS: usize = 3;
+
 /// The task of one request.
 pub(super) struct Handling {
     pub(super) core: Arc<Core>,
@@ -32,6 +35,8 @@ pub(super) struct Handling {
     born: Instant,
     /// The tenure lease, from the first proposal on.
     lease: Option<Lease>,
+    /// How many tenure leases were dead when they were to be used.
+    deaths: usize,
     /// Create revision of an L that a proposal found gone.
     refuted: i64,
 }
@@ -66,6 +71,7 @@ pub(super) async fn serve(core: Arc<Core>, entry: Arc<Entry>) {
             .unwrap_or(born + Duration::from_secs(365 * 86_400)),
         born,
         lease: None,
+        deaths: 0,
         refuted: 0,
         core: Arc::clone(&core),
         entry: Arc::clone(&entry),
@@ -151,6 +157,15 @@ impl Handling {
 
     /// Proposes to take the lock: its token, or what stood in the way.
     async fn take(&mut self) -> Result<Result<i64, Sight>, Fault> {
+        loop {
+            match self.take_once().await {
+                Err(Fault::LeaseNotFound) if self.bury_lease() => {}
+                taken => return taken,
+            }
+        }
+    }
+
+    async fn take_once(&mut self) -> Result<Result<i64, Sight>, Fault> {
         let lease = self.lease().await?;
         let presence = self.presence().await?;
         let request = &self.entry.request;
@@ -170,14 +185,23 @@ impl Handling {
         Ok(Err(seen))
     }
 
-    /// The tenure lease, granted when it is first needed.
+    /// The tenure lease, taken when it is first needed.
     pub(super) async fn lease(&mut self) -> Result<Lease, Fault> {
         match self.lease {
             Some(lease) => Ok(lease),
             None => Ok(*self
                 .lease
-                .insert(self.core.grant_lease(own_ttl(&self.entry.request)).await?)),
+                .insert(self.core.tenure_lease(own_ttl(&self.entry.request)).await?)),
         }
+    }
+
+    /// Gives up a tenure lease that etcd does not know, as after a long stop of this process: then
+    /// nothing was put on it. Returns whether another one may be tried.
+    pub(super) fn bury_lease(&mut self) -> bool {
+        self.core.drop_spares();
+        self.lease = None;
+        self.deaths += 1;
+        self.deaths < MOST_DEATHS
     }
 
     /// The life of this replica that a proposal hangs on.

@@ -20,7 +20,7 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-use super::{fault::Fault, keys::EPOCH, options::EtcdOptions, proposal::Proposal};
+use super::{batch::Batches, fault::Fault, keys::EPOCH, options::EtcdOptions};
 
 /// The oldest etcd whose leader checks that it still leads before it renews a lease.
 const OLDEST: [u64; 3] = [3, 5, 13];
@@ -38,7 +38,8 @@ const PROBE_PAUSE: Duration = Duration::from_millis(200);
 const MAX_MESSAGE: usize = 64 << 20;
 
 pub(super) struct Etcd {
-    options: EtcdOptions,
+    pub(super) options: EtcdOptions,
+    pub(super) batches: Batches,
     /// One client for each endpoint, made when first needed and dropped when it fails.
     clients: Mutex<Vec<Option<Client>>>,
     standing: watch::Sender<Standing>,
@@ -83,15 +84,11 @@ impl Etcd {
         Self {
             clients: Mutex::new(vec![None; options.endpoints.len()]),
             options,
+            batches: Batches::default(),
             standing: watch::Sender::new(untried),
             suspect: Notify::new(),
             heard: Mutex::new(None),
         }
-    }
-
-    /// Proposes a transaction: the one place where locks change.
-    pub(super) async fn propose(&self, proposal: Proposal) -> Result<Answer, Fault> {
-        self.transact(proposal.txn, Repeat::Never).await
     }
 
     /// Runs a transaction that only reads: linearizable, and no entry in etcd's log.
@@ -108,7 +105,7 @@ impl Etcd {
         response.await
     }
 
-    async fn transact(&self, txn: Txn, repeat: Repeat) -> Result<Answer, Fault> {
+    pub(super) async fn transact(&self, txn: Txn, repeat: Repeat) -> Result<Answer, Fault> {
         let response = self.call(repeat, |client| {
             let (mut kv, txn) = (roomy(&client), txn.clone());
             async move { kv.txn(txn).await }

@@ -109,13 +109,6 @@ impl Core {
         }
     }
 
-    /// Ends a lease in the background, however long etcd takes to answer.
-    pub(super) fn revoke_lease_later(self: &Arc<Self>, id: LeaseId) {
-        let core = Arc::clone(self);
-        self.tasks
-            .spawn(async move { core.revoke_lease_surely(id).await });
-    }
-
     /// Ends a lease whose grant may have been heard, or may be heard yet: etcd may do the revocation
     /// before the grant that it overtook.
     fn revoke_when_it_comes(self: &Arc<Self>, id: LeaseId) {
@@ -168,7 +161,7 @@ impl Core {
 }
 
 /// etcd counts whole seconds, and raises what is below its minimum.
-fn whole_seconds(ttl: Duration) -> i64 {
+pub(super) fn whole_seconds(ttl: Duration) -> i64 {
     let seconds = ttl.as_secs() + u64::from(ttl.subsec_nanos() > 0);
     i64::try_from(seconds).unwrap_or(i64::MAX).max(1)
 }

@@ -10,7 +10,6 @@ use super::keys::{LockPath, Segment};
 /// etcd evaluates all compares of a transaction, nested ones too, on the state before it. So two
 /// proposals that name one lock never travel together.
 #[derive(Debug, Clone)]
-#[expect(dead_code, reason = "proposals travel alone until batches are formed")]
 pub(super) struct Proposal {
     pub(super) txn: Txn,
     /// Whom it may ride with.

@@ -60,7 +60,11 @@ impl Handling {
             meta_revision,
             question,
         );
-        let answer = core.etcd.propose(txn).await?;
+        let proposed = core.etcd.propose(txn).await;
+        if matches!(proposed, Err(Fault::LeaseNotFound)) && self.bury_lease() {
+            return Ok(Waited::Look(Box::new(self.look().await?)));
+        }
+        let (answer, question) = (proposed?, self.question());
         if !answer.succeeded {
             let seen = question.read(&answer, 0)?;
             self.note_presence(&seen, &presence);
