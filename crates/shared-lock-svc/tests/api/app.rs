@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use reqwest::{Client, StatusCode, header::HeaderMap};
 use serde_json::{Value, json};
-use testbed::{RunningService, Service, eventually};
+use testbed::{Etcd, RunningService, Service, eventually};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -43,6 +43,24 @@ impl TestApp {
     /// On the store in memory, with more settings; `name` is without the prefix.
     pub(crate) async fn with(settings: &[(&str, &str)]) -> Self {
         Self::of(Self::service(settings).start().await.unwrap())
+    }
+
+    /// On the store in memory, and on an etcd of its own: the wire is the same on either.
+    pub(crate) async fn on_each_store(check: impl AsyncFn(&Self)) {
+        check(&Self::start().await).await;
+        let (_etcd, app) = Self::on_etcd(&[]).await;
+        check(&app).await;
+    }
+
+    /// On an etcd of its own.
+    pub(crate) async fn on_etcd(settings: &[(&str, &str)]) -> (Etcd, Self) {
+        let etcd = Etcd::start().await.unwrap();
+        let store = [
+            ("STORAGE_TYPE", "etcd"),
+            ("ETCD_ADDR_LIST", etcd.endpoint()),
+        ];
+        let app = Self::with(&[&store[..], settings].concat()).await;
+        (etcd, app)
     }
 
     /// The same, not yet started.

@@ -18,4 +18,7 @@ mod stores;
 mod waiting;
 mod wire_cache;
 mod wire_compat;
+mod wire_curl;
+mod wire_environment;
+mod wire_etcd;
 mod wire_lease;

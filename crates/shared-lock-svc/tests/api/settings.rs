@@ -5,7 +5,7 @@ use std::process::Output;
 use tokio::process::Command;
 
 /// Runs a subcommand with these variables and nothing else.
-async fn run(subcommand: &str, settings: &[(&str, &str)]) -> Output {
+pub(crate) async fn run(subcommand: &str, settings: &[(&str, &str)]) -> Output {
     let binary = tokio::task::spawn_blocking(|| testbed::build("shared-lock-svc"));
     Command::new(binary.await.unwrap().unwrap())
         .arg(subcommand)
