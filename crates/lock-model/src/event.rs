@@ -99,6 +99,10 @@ pub(crate) enum Event {
         request: usize,
         replica: usize,
     },
+    Confirmed {
+        request: usize,
+        replica: usize,
+    },
     AnsweredNot {
         request: usize,
         replica: usize,

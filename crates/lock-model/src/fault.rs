@@ -6,6 +6,7 @@ use crate::{
     handler,
     keys::PLAIN,
     lease::{self, Use},
+    mistake::Mistake,
     proposal::{Kind, Proposal, Source},
     release::Release,
     scenario::{LOCKS, REPLICAS, REQUESTS},
@@ -50,6 +51,12 @@ fn expire(steps: &mut Steps<'_>, lease: u8) {
         *budget -= 1;
     }
     state.end_lease(steps.scenario, lease);
+    if !steps.scenario.makes(Mistake::ConfirmedForEver) {
+        // What a keepalive promised counts from its send: it is over before etcd ends the lease.
+        for handler in state.handlers.iter_mut().flatten() {
+            handler.confirmed &= handler.lease != lease;
+        }
+    }
     if lease == lease::OF_PLAIN_CLIENT {
         state.plain = Plain::Over;
     }

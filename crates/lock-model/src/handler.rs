@@ -40,6 +40,8 @@ pub(crate) struct Handler {
     pub(crate) connected: bool,
     /// The lease of the tenure, which it keeps alive until it answers.
     pub(crate) lease: u8,
+    /// A keepalive that was sent along with its acquire came back, and what it promised runs on.
+    pub(crate) confirmed: bool,
     /// What it read of the tenure: its token, and the replica that owns it.
     pub(crate) token: Revision,
     pub(crate) owner: u8,
@@ -71,11 +73,8 @@ pub(crate) fn steps(steps: &mut Steps<'_>, request: usize) {
             Stage::ToCancel => serving.cancel(true),
             Stage::Closing => serving.close(),
             Stage::Found => serving.finish(),
-            Stage::Idle
-            | Stage::Acquiring
-            | Stage::Enqueuing
-            | Stage::Burying
-            | Stage::Cancelling => (),
+            Stage::Acquiring => serving.confirm(),
+            Stage::Idle | Stage::Enqueuing | Stage::Burying | Stage::Cancelling => (),
         }
     }
 }

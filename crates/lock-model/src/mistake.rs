@@ -20,6 +20,8 @@ pub enum Mistake {
     NoTombstone,
     /// "Acquired" is answered without a keepalive of the tenure's lease.
     NoKeepaliveBeforeTheAnswer,
+    /// What a keepalive promised, sent along with the acquire, is believed however long ago that was.
+    ConfirmedForEver,
     /// A waiter whose cancel fails because its entry is gone answers "not acquired" unseen.
     GoneMeansNotAcquired,
     /// An entry whose lease is gone is left in the queue: neither cancelled nor swept nor evicted.
@@ -91,6 +93,7 @@ impl Mistake {
         Self::CancelDeletesTheSessionGuard,
         Self::NoTombstone,
         Self::NoKeepaliveBeforeTheAnswer,
+        Self::ConfirmedForEver,
         Self::GoneMeansNotAcquired,
         Self::DeadEntryStays,
         Self::ReleaseByRequestIdOnce,

@@ -60,7 +60,9 @@ pub(crate) fn give_up(state: &mut State, proposal: &Proposal) {
         Source::Nobody => (),
         Source::Client | Source::CleanUp => release::give_up(state, proposal),
         Source::Handler => {
-            state.handlers[proposal.request()][proposal.replica()].stage = match proposal.kind {
+            let handler = &mut state.handlers[proposal.request()][proposal.replica()];
+            handler.confirmed = false;
+            handler.stage = match proposal.kind {
                 Kind::Cancel => Stage::ToCancel,
                 _ => Stage::Closing,
             };
@@ -72,6 +74,7 @@ fn learn_in_handler(scenario: &Scenario, state: &mut State, proposal: &Proposal,
     let (request, replica) = (proposal.request(), proposal.replica());
     let written = state.keys().waiters[request].place;
     let handler = &mut state.handlers[request][replica];
+    handler.confirmed &= proposal.kind == Kind::Acquire && verdict == Verdict::Passes;
     match (proposal.kind, verdict) {
         (Kind::Enqueue, Verdict::Passes) => {
             handler.stage = Stage::Queued;

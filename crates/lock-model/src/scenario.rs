@@ -85,6 +85,8 @@ pub struct Scenario {
     pub delay: bool,
     /// Operations on different locks may be applied as one transaction.
     pub batches: bool,
+    /// A keepalive of the tenure's lease is sent along with an acquire, not only after it.
+    pub ahead: bool,
     /// What may go wrong.
     pub faults: Faults,
     /// A mistake planted into the protocol, to see that it is found.
@@ -112,6 +114,7 @@ impl Scenario {
             plain_client: false,
             delay: false,
             batches: false,
+            ahead: false,
             faults: Faults::default(),
             mistake: None,
             bound: 12_000_000,

@@ -34,6 +34,7 @@ pub fn parse(words: &str) -> Result<Scenario, String> {
             "concurrent" => scenario.concurrent = number()? > 0,
             "plain" => scenario.plain_client = number()? > 0,
             "delay" => scenario.delay = number()? > 0,
+            "ahead" => scenario.ahead = number()? > 0,
             "batches" => scenario.batches = number()? > 0,
             "replicas" => scenario.replicas = number()?.clamp(1, 2),
             "lag" => scenario.lag = number()?.min(2),

@@ -183,6 +183,10 @@ fn sentence(scenario: &Scenario, event: &Event) -> String {
         Event::AnsweredKnown { request, replica } => {
             format!("replica {replica} answers {}: known elsewhere", r(request))
         }
+        Event::Confirmed { request, replica } => format!(
+            "replica {replica} hears that the lease of {} lives",
+            r(request)
+        ),
         Event::AnsweredNot { request, replica } => format!(
             "replica {replica} answers {}: not acquired, for its lease is gone",
             r(request)

@@ -76,6 +76,16 @@ impl Serving<'_, '_> {
         self.propose(stage, proposal, true);
     }
 
+    /// The keepalive that was sent along with the acquire comes back, before or after that is applied.
+    pub(super) fn confirm(&mut self) {
+        let (request, replica) = (self.request, self.replica);
+        if self.steps.scenario.ahead && self.steps.from.lives(self.handler.lease) {
+            let mut state = *self.steps.from;
+            state.handlers[request][replica].confirmed = true;
+            self.steps.may(Event::Confirmed { request, replica }, state);
+        }
+    }
+
     /// Waits for its entry to go, its time to pass, its client or its lease to vanish.
     pub(super) fn wait(&mut self) {
         let (scenario, from) = (self.steps.scenario, self.steps.from);
@@ -177,8 +187,8 @@ impl Serving<'_, '_> {
             .add(true, Event::Revoked { request, replica }, state, violations);
     }
 
-    /// The request holds the lock: its client is told after a keepalive, or the tenure is cleaned
-    /// up when nobody is there to be told.
+    /// The request holds the lock: its client is told after a keepalive, unless one that was sent along
+    /// with the acquire still counts; or the tenure is cleaned up when nobody is there to be told.
     pub(super) fn finish(&mut self) {
         let from = self.steps.from;
         let (request, replica) = (self.request, self.replica);
@@ -202,7 +212,7 @@ impl Serving<'_, '_> {
             state.handlers[request][replica] = Handler::default();
             return self.steps.fair(Event::CleansUp { request, replica }, state);
         }
-        let alive = from.lives(self.handler.lease);
+        let alive = from.lives(self.handler.lease) || self.handler.confirmed;
         if !alive
             && !self
                 .steps

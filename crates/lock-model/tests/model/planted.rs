@@ -59,6 +59,11 @@ fn without_a_keepalive_before_the_answer_a_dead_lease_is_told_as_acquired() {
 }
 
 #[test]
+fn a_keepalive_sent_along_with_the_acquire_counts_only_from_its_send() {
+    is_found("planted-confirmed-for-ever", Property::ToldTheTruth);
+}
+
+#[test]
 fn an_entry_that_is_gone_does_not_mean_not_acquired() {
     is_found("planted-gone", Property::NoGhostHold);
 }
