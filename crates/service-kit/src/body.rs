@@ -1,5 +1,7 @@
 //! Request bodies: read within a limit and a time, and parsed so that a refusal names its place.
 
+mod unique;
+
 use std::time::Duration;
 
 use actix_web::{
@@ -11,7 +13,6 @@ use actix_web::{
 };
 use futures_util::{StreamExt, future::LocalBoxFuture};
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 use tokio::time::timeout;
 
 use crate::problem::{BODY_TIMEOUT, BODY_TOO_LARGE, MALFORMED, Problem, UNSUPPORTED_MEDIA_TYPE};
@@ -147,8 +148,7 @@ pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
             ),
         )
     })?;
-    let value: Value = serde_json::from_str(text)
-        .map_err(|err| Problem::new(&MALFORMED, format!("the body is not valid JSON: {err}")))?;
+    let value = unique::parse(text)?;
     // serde would take an array for a struct, its elements for the fields.
     if !value.is_object() {
         return Err(Problem::invalid("body", "must be a JSON object"));
@@ -218,6 +218,12 @@ mod tests {
             (r#"{"ttl_ms": 1, "tll": 2}"#, "tll: unknown field"),
             (r#"{"ttl_ms": 1, "labels": {"a": 2}}"#, "labels.a: "),
             (r#"[1]"#, "body: must be a JSON object"),
+            (r#"{"ttl_ms": 1, "ttl_ms": 1}"#, "ttl_ms: is there twice"),
+            (
+                r#"{"labels": {"a": "x", "b": "y", "a": "x"}, "ttl_ms": 1}"#,
+                "labels.a: is there twice",
+            ),
+            (r#"{"x": [{}, {"y": 1, "y": 2}]}"#, "x[1].y: is there twice"),
         ] {
             let (status, detail) = refusal(body.as_bytes());
             assert_eq!(status, 422, "{body}");

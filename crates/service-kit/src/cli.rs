@@ -73,17 +73,19 @@ fn command(program: Program) -> Command {
         .long("config")
         .value_name("FILE")
         .value_parser(value_parser!(PathBuf))
+        // Before the subcommand as behind it.
+        .global(true)
         .help("TOML file of settings; the environment wins over it");
     Command::new(program.name)
         .version(program.version)
         .about(program.about)
-        .subcommand(Command::new("serve").about("Answer requests until SIGTERM or SIGINT").arg(config.clone()))
+        .arg(config)
+        .subcommand(Command::new("serve").about("Answer requests until SIGTERM or SIGINT"))
         .subcommand(
             Command::new("config")
-                .about("Print every setting: environment variable, meaning, what is allowed, default, value")
-                .arg(config.clone()),
+                .about("Print every setting: environment variable, meaning, what is allowed, default, value"),
         )
-        .subcommand(Command::new("healthcheck").about("Ask the service on this machine whether it is ready").arg(config))
+        .subcommand(Command::new("healthcheck").about("Ask the service on this machine whether it is ready"))
 }
 
 fn load_settings<S: ServiceSettings>(args: &ArgMatches) -> anyhow::Result<Loaded<S>> {

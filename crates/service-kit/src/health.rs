@@ -1,6 +1,7 @@
 //! Liveness and readiness.
 
 use std::{
+    convert::Infallible,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -10,12 +11,16 @@ use std::{
 
 use async_trait::async_trait;
 use futures_util::future::join_all;
-use tokio::{sync::Mutex, time::timeout};
+use tokio::{
+    sync::Mutex,
+    time::{sleep, timeout},
+};
+use tracing::{info, warn};
 
 /// Something a service cannot answer without.
 #[async_trait]
 pub trait Readiness: Send + Sync {
-    /// Short name for people: `etcd`, `vault`.
+    /// Short name for people, as the settings call it: `etcd`, `vault`, `embedded`.
     fn name(&self) -> &'static str;
 
     /// Whether it answers; the error is a sentence for an operator.
@@ -41,6 +46,7 @@ pub struct Check {
 impl Health {
     const FRESH: Duration = Duration::from_secs(1);
     const PATIENCE: Duration = Duration::from_secs(2);
+    const WATCH: Duration = Duration::from_secs(5);
 
     /// Health that depends on `dependencies`.
     pub fn new(dependencies: Vec<Arc<dyn Readiness>>) -> Arc<Self> {
@@ -81,7 +87,35 @@ impl Health {
             }
         }))
         .await;
-        *last = Some((Instant::now(), checks.clone()));
+        let before = last.replace((Instant::now(), checks.clone()));
+        tell(before.map(|(_, checks)| checks), &checks);
         checks
+    }
+
+    /// Looks from time to time, whether anybody asks or not, so that an outage stands in the log once.
+    pub async fn watch(&self) -> Infallible {
+        loop {
+            self.checks().await;
+            sleep(Self::WATCH).await;
+        }
+    }
+}
+
+/// Says which dependencies went away and which came back since `before`.
+fn tell(before: Option<Vec<Check>>, now: &[Check]) {
+    let before = before.unwrap_or_default();
+    for check in now {
+        let name = check.name;
+        let was_ready = before
+            .iter()
+            .find(|it| it.name == name)
+            .map(|it| it.fault.is_none());
+        match (&check.fault, was_ready) {
+            (Some(fault), Some(true) | None) => {
+                warn!(dependency = name, "{name} is not ready: {fault}");
+            }
+            (None, Some(false)) => info!(dependency = name, "{name} is ready again"),
+            _ => (),
+        }
     }
 }

@@ -7,6 +7,7 @@
 
 pub mod body;
 pub mod cli;
+pub mod complaint;
 pub mod duration;
 pub mod health;
 pub mod metrics;

@@ -9,13 +9,16 @@ use actix_web::{
     web::Data,
 };
 use opentelemetry::{global, propagation::Extractor, trace::TraceContextExt};
-use tracing::{Instrument, Span, field::Empty, info_span};
+use tracing::{Instrument, Span, field::Empty, info, info_span};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use crate::{
     metrics::HttpMetrics,
     problem::{METHOD_NOT_ALLOWED, Problem},
 };
+
+/// Its answers are for probes, and its changes are told by who looks at the dependencies.
+const READINESS: &str = "/readyz";
 
 tokio::task_local! {
     static CURRENT: RequestContext;
@@ -65,10 +68,28 @@ pub(crate) async fn observe<B: MessageBody + 'static>(
         .await?;
 
     span.record("http.response.status_code", response.status().as_u16());
+    if route != READINESS {
+        span.in_scope(|| tell(&response));
+    }
     if let Some(timer) = timer {
         timer.stop(response.status());
     }
     Ok(response)
+}
+
+/// Says why a request was told to come again. That is no warning: who watches what is away has warned.
+fn tell(response: &ServiceResponse<BoxBody>) {
+    let error = response.response().error();
+    let Some(error) = error.filter(|_| response.status() == StatusCode::SERVICE_UNAVAILABLE) else {
+        return;
+    };
+    match error.as_error::<Problem>() {
+        Some(problem) => {
+            let code = problem.kind().code;
+            info!(problem.code = code, "answered 503 {code}: {problem}");
+        }
+        None => info!("answered 503: {error}"),
+    }
 }
 
 /// A route as people know it: `/v1/locks/{key}`, whatever rule its segment is matched by.

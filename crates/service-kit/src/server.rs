@@ -118,7 +118,10 @@ pub async fn serve(
         health.start_draining();
         tokio::time::sleep(drain_delay).await;
     };
-    run_until(server, down).await?;
+    tokio::select! {
+        stopped = run_until(server, down) => stopped?,
+        never = health.watch() => match never {},
+    }
     info!("all requests are answered");
     Ok(())
 }

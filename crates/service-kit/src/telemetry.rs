@@ -7,8 +7,12 @@ use opentelemetry::{global, trace::TracerProvider};
 use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig};
 use opentelemetry_sdk::{Resource, propagation::TraceContextPropagator, trace::SdkTracerProvider};
 use serde::Deserialize;
+use tracing::Metadata;
 use tracing_subscriber::{
-    EnvFilter, Layer, filter::ParseError, layer::SubscriberExt, util::SubscriberInitExt,
+    EnvFilter, Layer,
+    filter::{FilterExt, ParseError, filter_fn},
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
 };
 
 use crate::settings;
@@ -107,11 +111,17 @@ pub fn init(
     } else {
         format!(",{quiet}")
     };
-    let filter = EnvFilter::try_new(format!("{},actix_server=warn{quiet}", settings.log_level.0))?;
+    let lines = EnvFilter::try_new(format!("{},actix_server=warn{quiet}", settings.log_level.0))?;
+    // Whatever is logged: a trace must not end where the log is quiet, nor a line lose its trace id.
+    let traced = || EnvFilter::try_new(format!("info{quiet}"));
+    let lines = lines.or(traced()?.and(filter_fn(Metadata::is_span)));
     tracing_subscriber::registry()
-        .with(filter)
-        .with(log_layer(settings.log_format))
-        .with(tracing_opentelemetry::layer().with_tracer(spans.tracer(service)))
+        .with(log_layer(settings.log_format).with_filter(lines))
+        .with(
+            tracing_opentelemetry::layer()
+                .with_tracer(spans.tracer(service))
+                .with_filter(traced()?),
+        )
         .try_init()?;
     Ok(Telemetry { spans })
 }

@@ -49,6 +49,7 @@ fn load_from<S: Section>(
     let settings = serde_path_to_error::deserialize(config.clone()).map_err(|err| {
         let path = err.path().to_string();
         refused(prefix, &table, &config, &path, err.inner())
+            .unwrap_or_else(|| unknown(file, &path, err.inner()))
     })?;
     let values = table
         .iter()
@@ -123,14 +124,15 @@ fn shown(setting: &Setting, config: &Config) -> Option<String> {
     })
 }
 
-/// The one line about a value that does not fit; serde knows the place, the table what is allowed.
+/// The one line about a value that does not fit; serde knows the place, the table what is allowed. `None`
+/// when it is about no setting that there is.
 fn refused(
     prefix: &str,
     table: &[Setting],
     config: &Config,
     path: &str,
     err: &ConfigError,
-) -> SettingsError {
+) -> Option<SettingsError> {
     let message = err.to_string();
     let Some(setting) = table.iter().find(|setting| setting.path == path) else {
         let missing = table.iter().find(|s| {
@@ -138,25 +140,36 @@ fn refused(
                 && config.get_string(&s.path).is_err()
                 && message.contains(&format!("\"{}\"", last(&s.path)))
         });
-        return match missing {
-            Some(s) => SettingsError(format!(
+        return missing.map(|s| {
+            SettingsError(format!(
                 "setting {} ({}) is missing: expected {}",
                 s.path,
                 variable(prefix, s),
                 s.allowed
-            )),
-            None => SettingsError(format!("settings: {message}")),
-        };
+            ))
+        });
     };
     let value = match shown(setting, config) {
         Some(value) => format!("`{value}`"),
         None => "missing".to_owned(),
     };
-    SettingsError(format!(
+    Some(SettingsError(format!(
         "setting {path} ({}) is {value}: expected {}",
         variable(prefix, setting),
         setting.allowed
-    ))
+    )))
+}
+
+/// The one line about what names no setting: that can only stand in the file.
+fn unknown(file: Option<&Path>, path: &str, err: &ConfigError) -> SettingsError {
+    let place = file.map_or("settings".to_owned(), |file| {
+        format!("settings file {}", file.display())
+    });
+    let section = match path {
+        "." => String::new(),
+        section => format!("[{section}] "),
+    };
+    SettingsError(format!("{place}: {section}{err}"))
 }
 
 fn last(path: &str) -> &str {
@@ -269,7 +282,16 @@ mod tests {
         let mut file = tempfile::Builder::new().suffix(".toml").tempfile().unwrap();
         write!(file, "name = \"n\"\nlisten_on = \"x\"\n").unwrap();
         let line = load_env(&[], Some(file.path())).unwrap_err();
-        assert!(line.contains("listen_on"), "{line}");
+        let told = format!("settings file {}: unknown field `listen_on`", file.path().display());
+        assert!(line.starts_with(&told), "{line}");
+        let mut file = tempfile::Builder::new().suffix(".toml").tempfile().unwrap();
+        write!(file, "name = \"n\"\n[part]\npatients = \"x\"\n").unwrap();
+        let line = load_env(&[], Some(file.path())).unwrap_err();
+        let told = format!(
+            "settings file {}: [part] unknown field `patients`",
+            file.path().display()
+        );
+        assert!(line.starts_with(&told), "{line}");
     }
 
     #[test]
