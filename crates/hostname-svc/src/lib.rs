@@ -57,12 +57,15 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     let instance = format!("hostname-svc/{}", Uuid::new_v4());
     let locks = settings.lock.locks(&instance)?;
     // Without the lock service hostnames are looked up and listed all the same.
-    let readiness: Vec<Arc<dyn Readiness>> = vec![Arc::new(StoreReadiness(Arc::clone(&store)))];
+    let readiness = StoreReadiness {
+        name: opened.name(),
+        store: Arc::clone(&store),
+    };
     let allocator = Allocator::new(Arc::clone(&store), locks, metrics.clone(), instance, limits);
     let hostnames = Arc::new(Hostnames::new(store, allocator, metrics, limits.budget));
     let parts = Parts {
         listener: server::bind(settings.listen, &settings.server, "HOSTNAME_SVC")?,
-        health: Health::new(readiness),
+        health: Health::new(vec![Arc::new(readiness)]),
         settings: settings.server,
         registry,
         problems: http::PROBLEMS,
@@ -115,6 +118,14 @@ impl Opened {
         }
     }
 
+    /// As the settings call it.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Vault(_) => "vault",
+            Self::Embedded(_) => "embedded",
+        }
+    }
+
     fn store(&self) -> Arc<dyn DocumentStore> {
         match self {
             Self::Vault(store) => Arc::clone(store) as Arc<dyn DocumentStore>,
@@ -147,12 +158,15 @@ async fn warn_of_deletion(store: &VaultStore) {
     }
 }
 
-struct StoreReadiness(Arc<dyn DocumentStore>);
+struct StoreReadiness {
+    name: &'static str,
+    store: Arc<dyn DocumentStore>,
+}
 
 #[async_trait]
 impl Readiness for StoreReadiness {
     fn name(&self) -> &'static str {
-        "store"
+        self.name
     }
 
     async fn check(&self) -> Result<(), String> {
@@ -160,6 +174,6 @@ impl Readiness for StoreReadiness {
             Some(source) => format!("{error}: {source}"),
             None => error.to_string(),
         };
-        self.0.ready().await.map_err(told)
+        self.store.ready().await.map_err(told)
     }
 }

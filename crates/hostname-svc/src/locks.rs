@@ -6,12 +6,15 @@
 use std::{sync::Arc, time::Duration};
 
 use lock_client::{AcquireOptions, ClientOptions, Error, LockClient, LockGuard};
+use service_kit::complaint::{complain, settle};
 use tokio::time::Instant;
 
 use crate::{documents::Fence, hostname::Prefix};
 
 /// How long a server may be silent: about its answer, or in a queue about its being there at all.
 const SILENCE: Duration = Duration::from_secs(1);
+/// What it is called in complaints.
+const SERVICE: &str = "lock service";
 /// How long a release is waited for; it goes on in the background after that.
 const RELEASE: Duration = Duration::from_millis(500);
 
@@ -80,7 +83,7 @@ impl PrefixLocks {
             ..AcquireOptions::default()
         };
         let key = format!("{}/{prefix}", self.key_prefix);
-        match self.client.acquire(&key, options).await {
+        let outcome = match self.client.acquire(&key, options).await {
             Ok(guard) => Ok(PrefixLock { guard }),
             // Lost: it was granted so late that its lease may be over.
             Err(Error::Held(_) | Error::Lost { .. }) => Err(LockError::Timeout),
@@ -88,7 +91,26 @@ impl PrefixLocks {
                 Err(LockError::Refused(problem.detail))
             }
             Err(error) => Err(LockError::Unavailable(Arc::new(error))),
+        };
+        watch(&outcome);
+        outcome
+    }
+}
+
+/// Tells once that the lock service is away or refuses us, and once that it serves again: nothing else
+/// watches it, since without it the service is ready all the same.
+fn watch(outcome: &Result<PrefixLock, LockError>) {
+    match outcome {
+        Ok(_) | Err(LockError::Timeout) => {
+            if settle(SERVICE) {
+                tracing::info!("the lock service serves again");
+            }
         }
+        Err(error @ LockError::Refused(_)) => complain(SERVICE, error),
+        Err(LockError::Unavailable(error)) => match std::error::Error::source(&**error) {
+            Some(source) => complain(SERVICE, format!("{error}: {source}")),
+            None => complain(SERVICE, error),
+        },
     }
 }
 

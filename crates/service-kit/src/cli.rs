@@ -81,11 +81,13 @@ fn command(program: Program) -> Command {
         .about(program.about)
         .arg(config)
         .subcommand(Command::new("serve").about("Answer requests until SIGTERM or SIGINT"))
+        .subcommand(Command::new("config").about(
+            "Print every setting: environment variable, meaning, what is allowed, default, value",
+        ))
         .subcommand(
-            Command::new("config")
-                .about("Print every setting: environment variable, meaning, what is allowed, default, value"),
+            Command::new("healthcheck")
+                .about("Ask the service on this machine whether it is ready"),
         )
-        .subcommand(Command::new("healthcheck").about("Ask the service on this machine whether it is ready"))
 }
 
 fn load_settings<S: ServiceSettings>(args: &ArgMatches) -> anyhow::Result<Loaded<S>> {
@@ -169,10 +171,8 @@ fn healthcheck(mut address: SocketAddr) -> anyhow::Result<()> {
     }
     let mut connection = TcpStream::connect_timeout(&address, PATIENCE)?;
     connection.set_read_timeout(Some(PATIENCE))?;
-    write!(
-        connection,
-        "GET /readyz HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n"
-    )?;
+    let request = format!("GET /readyz HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+    connection.write_all(request.as_bytes())?;
     let mut answer = String::new();
     connection.read_to_string(&mut answer)?;
     let status = answer.split(' ').nth(1).unwrap_or("no status");

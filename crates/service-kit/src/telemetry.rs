@@ -7,7 +7,6 @@ use opentelemetry::{global, trace::TracerProvider};
 use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig};
 use opentelemetry_sdk::{Resource, propagation::TraceContextPropagator, trace::SdkTracerProvider};
 use serde::Deserialize;
-use tracing::Metadata;
 use tracing_subscriber::{
     EnvFilter, Layer,
     filter::{FilterExt, ParseError, filter_fn},
@@ -114,7 +113,7 @@ pub fn init(
     let lines = EnvFilter::try_new(format!("{},actix_server=warn{quiet}", settings.log_level.0))?;
     // Whatever is logged: a trace must not end where the log is quiet, nor a line lose its trace id.
     let traced = || EnvFilter::try_new(format!("info{quiet}"));
-    let lines = lines.or(traced()?.and(filter_fn(Metadata::is_span)));
+    let lines = lines.or(traced()?.and(filter_fn(|about| about.is_span())));
     tracing_subscriber::registry()
         .with(log_layer(settings.log_format).with_filter(lines))
         .with(

@@ -44,6 +44,27 @@ pub enum AllocateError {
     Internal,
 }
 
+impl AllocateError {
+    /// Whether it is only that something is away or slow at this moment: whoever watches that has told.
+    pub fn is_outage(&self) -> bool {
+        match self {
+            Self::Store(error) => match **error {
+                StoreError::Unavailable(_)
+                | StoreError::Unknown(_)
+                | StoreError::Sealed
+                | StoreError::Busy { .. } => true,
+                StoreError::Denied(_) | StoreError::Refused(_) => false,
+            },
+            Self::QueueFull | Self::Lock(_) | Self::Timeout => true,
+            Self::Ambiguous(_)
+            | Self::Fenced { .. }
+            | Self::Deleted(_)
+            | Self::Unreadable(_)
+            | Self::Internal => false,
+        }
+    }
+}
+
 impl From<StoreError> for AllocateError {
     fn from(error: StoreError) -> Self {
         Self::Store(Arc::new(error))

@@ -245,6 +245,9 @@ impl Worker {
         match end {
             Ok(End::Settled(known)) => self.known = Some(*known),
             Ok(end) => tracing::warn!("the counter of {} was not swept: {end:?}", self.prefix),
+            Err(error) if error.is_outage() => {
+                tracing::debug!("the counter of {} was not swept yet: {error}", self.prefix);
+            }
             Err(error) => tracing::warn!("the counter of {} was not swept: {error}", self.prefix),
         }
     }

@@ -24,8 +24,12 @@ pub(super) async fn sweep_for_ever(
     interval: Duration,
 ) {
     loop {
-        if let Err(error) = sweep_once(store, allocator).await {
-            tracing::warn!("what is left pending cannot be looked for: {error}");
+        match sweep_once(store, allocator).await {
+            Err(HostnameError::Failed(error)) if error.is_outage() => {
+                tracing::debug!("what is left pending is looked for later: {error}");
+            }
+            Err(error) => tracing::warn!("what is left pending cannot be looked for: {error}"),
+            Ok(()) => (),
         }
         sleep(interval).await;
     }

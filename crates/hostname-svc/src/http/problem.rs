@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use serde_json::json;
 use service_kit::{
-    problem::{INTERNAL, INVALID, Problem},
+    complaint::complain,
+    problem::{INTERNAL, INVALID, Problem, ProblemKind},
     problem_kinds,
 };
 
@@ -94,7 +95,6 @@ impl From<HostnameError> for Problem {
     }
 }
 
-/// What is worth an operator's look is logged here, once.
 fn of_failure(error: &AllocateError) -> Problem {
     let kind = match error {
         AllocateError::Ambiguous(_) => &AMBIGUOUS_PREFIX,
@@ -114,7 +114,7 @@ fn of_failure(error: &AllocateError) -> Problem {
         AllocateError::Unreadable(_) => &DOCUMENT_UNREADABLE,
         AllocateError::Internal => &INTERNAL,
     };
-    log(error);
+    log(error, kind);
     let problem = Problem::new(kind, error);
     if kind.retryable {
         problem.retry_after(retry_after(error))
@@ -134,19 +134,30 @@ fn retry_after(error: &AllocateError) -> Duration {
     }
 }
 
-fn log(error: &AllocateError) {
-    let source =
-        std::error::Error::source(error).map_or(String::new(), |source| format!(": {source}"));
+/// Tells what an operator has to look at, and not with every request that meets it. That something is
+/// away is told by who watches it, and each 503 by the server.
+fn log(error: &AllocateError, kind: &'static ProblemKind) {
+    let why = match (std::error::Error::source(error), error) {
+        (_, AllocateError::Unreadable(which)) => format!("{error}: {which}"),
+        (Some(source), _) => format!("{error}: {source}"),
+        (None, _) => error.to_string(),
+    };
     match error {
         AllocateError::QueueFull
         | AllocateError::Ambiguous(_)
-        | AllocateError::Lock(LockError::Timeout) => (),
-        AllocateError::Unreadable(which) => tracing::error!("{error}: {which}"),
-        AllocateError::Store(_) | AllocateError::Lock(_) | AllocateError::Timeout => {
-            tracing::warn!("{error}{source}");
+        | AllocateError::Timeout
+        | AllocateError::Lock(_) => (),
+        AllocateError::Store(store) => match **store {
+            StoreError::Unavailable(_) | StoreError::Unknown(_) | StoreError::Sealed => {
+                tracing::debug!("{why}");
+            }
+            StoreError::Busy { .. } | StoreError::Denied(_) | StoreError::Refused(_) => {
+                complain(kind.code, why);
+            }
+        },
+        AllocateError::Fenced { .. } | AllocateError::Deleted(_) | AllocateError::Unreadable(_) => {
+            complain(kind.code, why)
         }
-        AllocateError::Fenced { .. } | AllocateError::Deleted(_) | AllocateError::Internal => {
-            tracing::error!("{error}");
-        }
+        AllocateError::Internal => tracing::error!("{why}"),
     }
 }

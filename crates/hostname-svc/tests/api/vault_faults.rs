@@ -49,7 +49,10 @@ async fn vault_sealed_away_and_silent_are_told_apart_and_it_goes_on_afterwards()
         .await
         .is_problem(503, "vault-unavailable");
     assert_eq!(app.get("/livez").await.status, 200);
-    assert_eq!(app.get("/readyz").await.status, 503);
+    let readiness = app.get("/readyz").await;
+    readiness.is_problem(503, "not-ready");
+    let checks = readiness.body["checks"].to_string();
+    assert!(checks.contains("vault: "), "{checks}");
     proxy.pass().await.unwrap();
 
     let next = testbed::eventually("hostnames again", Duration::from_secs(60), async || {
@@ -59,6 +62,54 @@ async fn vault_sealed_away_and_silent_are_told_apart_and_it_goes_on_afterwards()
     });
     let next = next.await.unwrap();
     gap_free(&vault, "faults", next).await;
+}
+
+#[tokio::test]
+async fn an_outage_is_warned_of_once_and_each_refusal_is_mere_information() {
+    let locks = lock_service().await.url();
+    let (vault, base) = (Vault::of(open_bao().await), "outage");
+    let to_vault = FaultProxy::start(open_bao().await.address()).await.unwrap();
+    let to_locks = FaultProxy::start(locks).await.unwrap();
+    let service = vault.service(&to_vault.url(), base, &to_locks.url()).await;
+    let app = TestApp::with(service).await;
+    app.allocate(&wish("splunk", "web", "dev")).await.hostname();
+    to_locks.refuse().await.unwrap();
+    for role in ["a", "b", "c"] {
+        let refused = app.allocate(&wish("splunk", role, "dev")).await;
+        refused.is_problem(503, "lock-unavailable");
+    }
+    to_locks.pass().await.unwrap();
+    app.allocate(&wish("splunk", "a", "dev")).await.hostname();
+    to_vault.refuse().await.unwrap();
+    for _ in 0..3 {
+        let refused = app.get("/v1/hostnames/splunkweb1dev").await;
+        refused.is_problem(503, "vault-unavailable");
+    }
+    // Nobody asks for the readiness: the service looks by itself.
+    let log = app.service.logs();
+    log.wait_for("vault is not ready", Duration::from_secs(60))
+        .await
+        .unwrap();
+    to_vault.pass().await.unwrap();
+    log.wait_for("vault is ready again", Duration::from_secs(60))
+        .await
+        .unwrap();
+
+    let lines = |level: &str, text: &str| {
+        let level = format!(r#""level":"{level}""#);
+        let log = log.text();
+        let found = log
+            .lines()
+            .filter(|line| line.contains(&level) && line.contains(text));
+        found.count()
+    };
+    assert_eq!(lines("ERROR", ""), 0, "{}", log.text());
+    assert_eq!(lines("WARN", "lock service"), 1, "{}", log.text());
+    assert_eq!(lines("WARN", "vault"), 1, "{}", log.text());
+    assert_eq!(lines("WARN", ""), 2, "{}", log.text());
+    assert_eq!(lines("INFO", "answered 503 lock-unavailable"), 3);
+    assert_eq!(lines("INFO", "answered 503 vault-unavailable"), 3);
+    assert_eq!(lines("INFO", "the lock service serves again"), 1);
 }
 
 #[tokio::test]

@@ -48,13 +48,20 @@ async fn post(
 ) -> Result<HttpResponse, Refusal> {
     expect_json(&request)?;
     let limits = BodyLimits {
-        size: messages.limit() * LONGEST_ESCAPE + REST_OF_BODY,
+        size: longest_body(messages.limit()),
         time: patience.0,
     };
     let body = body::read(&request, payload.into_inner(), limits).await?;
     let message = message_in(&body)?;
     let digest = messages.keep(&message).await?;
     Ok(json(format!(r#"{{"digest": "{digest}"}}"#)))
+}
+
+/// Bytes that a body may have, whatever the limit of its message is.
+fn longest_body(message: usize) -> usize {
+    message
+        .saturating_mul(LONGEST_ESCAPE)
+        .saturating_add(REST_OF_BODY)
 }
 
 async fn get(request: HttpRequest, messages: Data<Messages>) -> Result<HttpResponse, Refusal> {

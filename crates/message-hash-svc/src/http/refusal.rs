@@ -3,7 +3,7 @@
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpResponse, ResponseError};
 use service_kit::body::BodyError;
-use tracing::error;
+use service_kit::complaint::complain;
 
 use crate::messages::MessageError;
 use crate::store::StoreError;
@@ -55,7 +55,7 @@ impl ResponseError for Refusal {
 
     fn error_response(&self) -> HttpResponse {
         if let Self::Message(MessageError::Store(StoreError::Unavailable(cause))) = self {
-            error!(error = %chain(cause.as_ref()), "the store failed");
+            complain("store", chain(cause.as_ref()));
         }
         let status = self.status_code();
         let mut response = HttpResponse::build(status);

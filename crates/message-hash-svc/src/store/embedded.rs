@@ -88,7 +88,7 @@ impl MessageStore for EmbeddedStore {
 #[async_trait]
 impl Readiness for EmbeddedStore {
     fn name(&self) -> &'static str {
-        "store"
+        "embedded"
     }
 
     async fn check(&self) -> Result<(), String> {

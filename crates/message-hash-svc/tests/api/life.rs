@@ -2,11 +2,15 @@
 
 use std::time::Duration;
 
-use testbed::{Launch, Process, build, eventually};
+use testbed::{Launch, Process, Signal, build, eventually};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use crate::app::{App, message};
+
+/// Longer than anything here takes.
+const LONG: Duration = Duration::from_secs(60);
 
 /// The shipped binary on the data directory of `app`, with one more setting.
 fn launch(app: &App, setting: (&str, &str)) -> Process {
@@ -50,6 +54,15 @@ async fn a_setting_that_cannot_be_used_ends_it_in_one_line() {
 
 #[tokio::test]
 async fn sigterm_lets_an_open_post_finish_and_ends_with_success() {
+    an_open_post_is_answered_after(Signal::TERM).await;
+}
+
+#[tokio::test]
+async fn sigint_lets_an_open_post_finish_and_ends_with_success() {
+    an_open_post_is_answered_after(Signal::INT).await;
+}
+
+async fn an_open_post_is_answered_after(signal: Signal) {
     let app = App::start().await;
     let body = r#"{"message":"on the way down"}"#;
     let (first, rest) = body.split_at(12);
@@ -69,7 +82,8 @@ async fn sigterm_lets_an_open_post_finish_and_ends_with_success() {
     .await;
 
     let process = app.service.process();
-    let ended = tokio::spawn(async move { process.terminate(Duration::from_secs(30)).await });
+    process.signal(signal).unwrap();
+    let ended = tokio::spawn(async move { timeout(LONG, process.ended()).await });
     soon("new connections to be refused", async || {
         TcpStream::connect(app.address())
             .await
@@ -81,7 +95,8 @@ async fn sigterm_lets_an_open_post_finish_and_ends_with_success() {
     let mut answer = String::new();
     post.read_to_string(&mut answer).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
-    assert!(ended.await.unwrap().unwrap().success());
+    let ended = ended.await.unwrap().expect("it ends");
+    assert!(ended.unwrap().success());
 
     app.service.restart().await.unwrap();
     let digest = message_hash_svc::digest::Digest::of(b"on the way down");
@@ -102,7 +117,5 @@ async fn messages_outlive_the_process() {
 }
 
 async fn soon<T>(what: &str, check: impl AsyncFnMut() -> Result<T, &'static str>) {
-    eventually(what, Duration::from_secs(10), check)
-        .await
-        .unwrap();
+    eventually(what, LONG, check).await.unwrap();
 }

@@ -272,6 +272,12 @@ async fn everything_beside_the_two_calls_is_refused_as_a_problem() {
     }
 }
 
+#[tokio::test]
+async fn a_limit_beyond_all_bodies_refuses_none() {
+    let app = App::start_with(&[("MESSAGE_LIMIT", &usize::MAX.to_string())]).await;
+    app.keep("foo").await;
+}
+
 /// The `err_msg` of an answer in the challenge's form.
 fn sentence_of(answer: &Answer) -> String {
     assert_eq!(answer.content_type, "application/json");

@@ -3,9 +3,7 @@
 
 use std::{cell::RefCell, fmt};
 
-use serde::de::{
-    DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor,
-};
+use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Error, Map, Value};
 
 use crate::problem::{MALFORMED, Problem};

@@ -165,10 +165,9 @@ fn unknown(file: Option<&Path>, path: &str, err: &ConfigError) -> SettingsError 
     let place = file.map_or("settings".to_owned(), |file| {
         format!("settings file {}", file.display())
     });
-    let section = match path {
-        "." => String::new(),
-        section => format!("[{section}] "),
-    };
+    let section = path
+        .rsplit_once('.')
+        .map_or(String::new(), |(section, _)| format!("[{section}] "));
     SettingsError(format!("{place}: {section}{err}"))
 }
 
@@ -282,7 +281,10 @@ mod tests {
         let mut file = tempfile::Builder::new().suffix(".toml").tempfile().unwrap();
         write!(file, "name = \"n\"\nlisten_on = \"x\"\n").unwrap();
         let line = load_env(&[], Some(file.path())).unwrap_err();
-        let told = format!("settings file {}: unknown field `listen_on`", file.path().display());
+        let told = format!(
+            "settings file {}: unknown field `listen_on`",
+            file.path().display()
+        );
         assert!(line.starts_with(&told), "{line}");
         let mut file = tempfile::Builder::new().suffix(".toml").tempfile().unwrap();
         write!(file, "name = \"n\"\n[part]\npatients = \"x\"\n").unwrap();

@@ -70,7 +70,12 @@ async fn bodies_are_refused_by_type_size_syntax_and_field() {
         ("application/json", long.as_str(), 413, "body-too-large"),
         ("application/json", "{", 400, "malformed"),
         ("application/json", r#"{"ttl_ms":"x"}"#, 422, "invalid"),
-        ("application/json", r#"{"ttl_ms":1,"ttl_ms":1}"#, 422, "invalid"),
+        (
+            "application/json",
+            r#"{"ttl_ms":1,"ttl_ms":1}"#,
+            422,
+            "invalid",
+        ),
     ] {
         let request = Client::new()
             .post(service.url("/bodies"))

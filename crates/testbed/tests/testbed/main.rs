@@ -8,5 +8,6 @@ mod etcd;
 mod fault_proxy;
 mod openbao;
 mod processes;
+mod protoc;
 mod services;
 mod up;
