@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use serde_json::Value;
 use service_kit::{
+    complaint::complain,
     problem::{Problem, ProblemKind},
     problem_kinds,
 };
-use tracing::{error, info};
+use tracing::{debug, info};
 
 use crate::{
     lease::{Anchor, Held},
@@ -111,13 +112,13 @@ fn again(problem: Problem, kind: &ProblemKind) -> Problem {
     }
 }
 
-/// Says once, where it is handled, what the store could not do, with its cause.
+/// Tells what an operator has to look at, and not with every request. That the store is away is told by
+/// who watches it, and each 503 by the server.
 pub(super) fn log(err: &StoreError) {
     match err {
-        StoreError::Unavailable(cause) => error!("{err}: {cause:#}"),
-        StoreError::Timeout | StoreError::Refused(_) | StoreError::Unsupported(_) => {
-            error!("{err}")
-        }
+        StoreError::Unavailable(cause) => debug!("{err}: {cause:#}"),
+        StoreError::Timeout | StoreError::Unsupported(_) => debug!("{err}"),
+        StoreError::Refused(_) => complain(STORE_REFUSED.code, err),
     }
 }
 
