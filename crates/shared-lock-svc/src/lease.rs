@@ -5,7 +5,7 @@ mod event;
 mod request;
 mod view;
 
-use std::{collections::BTreeMap, fmt, num::NonZeroU64, str::FromStr, sync::Arc};
+use std::{borrow::Borrow, collections::BTreeMap, fmt, num::NonZeroU64, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -65,6 +65,12 @@ impl LockKey {
             )));
         }
         Ok(Self(key.into()))
+    }
+}
+
+impl Borrow<str> for LockKey {
+    fn borrow(&self) -> &str {
+        &self.0
     }
 }
 

@@ -2,29 +2,44 @@
 //! what came of it. It does no I/O, reads no clock and draws no random number; whoever drives it
 //! brings the time and fresh lease ids, so the same commands always end in the same state.
 //!
+//! A [`Lock`] is whole by itself, so that it may live in a document of its own. What spans locks is
+//! in the [`Table`]: sessions, several locks at once, who waits for whom.
+//!
 //! What holds after every step:
 //!
-//! - at most one grant at a time, and each with a larger token than all before it;
-//! - a free lock has no queue: the head gets the lock in the step that frees it;
-//! - one request is one tenure: a request that has ended, however, gets nothing any more for
-//!   [`TOMBSTONE_LIFE`].
+//! - a writer holds alone, readers only beside readers, permits only beside permits and never more
+//!   weight than the least limit of all of them; each grant has a larger token than all before it;
+//! - the head of the queue does not fit: who fits is granted in the step that makes the room, and
+//!   nobody is ever skipped;
+//! - one request is one tenure: a request that has ended gets nothing any more for
+//!   [`TOMBSTONE_LIFE`];
+//! - after an expiry nobody holds before the delay of the tenure is over.
 
 mod ended;
+mod turn;
+mod wish;
+
+mod changes;
+mod deadlock;
+mod sessions;
+mod several;
 mod table;
 
-use std::{collections::VecDeque, num::NonZeroU64, ops::Add, time::Duration};
+use std::{collections::VecDeque, ops::Add, sync::Arc, time::Duration};
 
+use self::turn::Turn;
 pub use self::{
+    changes::{Change, Saved},
     ended::Ended,
-    table::{Change, Saved, Step, Table},
+    sessions::Session,
+    several::Several,
+    table::{Moved, Step, Table},
+    wish::{Grant, Waiter, Wish},
 };
-use crate::lease::{Claim, FencingToken, Holder, LeaseId, Metadata, RequestId};
+use crate::lease::{Claim, Holder, LeaseId, LockKey, Mode, Note, RequestId};
 
 /// How long a request that has ended is remembered: longer than any of its messages may be late.
 pub const TOMBSTONE_LIFE: Duration = Duration::from_secs(60);
-
-/// Requests that may wait for one lock; the next one is told that the lock is held.
-pub const MAX_WAITERS: usize = 1000;
 
 /// A point on the clock of whoever drives the machine. It must never go back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -50,51 +65,36 @@ impl Add<Duration> for Moment {
 pub struct Lock {
     /// The largest token granted so far; the next one is larger.
     pub last_token: u64,
-    /// Who holds it now.
-    pub grant: Option<Grant>,
+    /// Who holds it now, in the order of the tokens.
+    pub grants: Vec<Grant>,
     /// Who waits, the next one first.
     pub queue: VecDeque<Waiter>,
+    /// Nobody gets the lock before, because a tenure expired.
+    pub rests_until: Option<Moment>,
+    /// What a holder left for the next ones.
+    pub note: Option<Note>,
     /// Requests that have ended.
     pub ended: Ended,
+    /// How much of all this there may be.
+    pub bounds: Bounds,
 }
 
-/// What a request brings with it: all that a grant needs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wish {
-    /// Names the request.
-    pub request_id: RequestId,
-    /// Who asks.
-    pub holder: Holder,
-    /// What the holder says about itself.
-    pub metadata: Metadata,
-    /// The lease of the tenure, should there be one: an id that nobody has used.
-    pub lease_id: LeaseId,
-    /// The life of that lease.
-    pub ttl: Duration,
+/// How much a lock remembers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// Requests that may wait; the next one is told that the lock is held.
+    pub waiters: usize,
+    /// Ended requests that are remembered; the oldest goes first, even before its time.
+    pub ended: usize,
 }
 
-/// A lock held.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Grant {
-    /// Whose wish it was.
-    pub wish: Wish,
-    /// The token of this tenure.
-    pub token: FencingToken,
-    /// When it began.
-    pub since: Moment,
-    /// When it ends, unless the lease is kept alive.
-    pub until: Moment,
-}
-
-/// A request in the queue.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Waiter {
-    /// What it wants.
-    pub wish: Wish,
-    /// When it came.
-    pub since: Moment,
-    /// When it stops waiting.
-    pub until: Moment,
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            waiters: 1000,
+            ended: 20_000,
+        }
+    }
 }
 
 /// What a lock may be asked to do.
@@ -103,65 +103,108 @@ pub enum Command {
     /// Take the lock, or stand in its queue for `wait`.
     Acquire {
         /// What is wanted.
-        wish: Wish,
+        wish: Arc<Wish>,
         /// How long to wait; zero answers at once.
         wait: Duration,
     },
-    /// Restart the life of the lease that holds the lock.
+    /// Restart the life of a tenure's own lease. A session's is not known here.
     KeepAlive(LeaseId),
     /// End a tenure, or a request.
-    Release(Claim),
-    /// The wait of a request is over: leave the queue, unless the lock came meanwhile.
-    GiveUp(RequestId),
+    Release {
+        /// Which.
+        claim: Claim,
+        /// What the next holder is to read, should a tenure end; an empty one clears the note.
+        note: Option<Note>,
+    },
+    /// A request is to wait no longer, unless the lock came meanwhile.
+    Leave {
+        /// Which.
+        request: RequestId,
+        /// Why.
+        cause: Cause,
+    },
+    /// End whatever hangs on the lease of a session.
+    EndSession {
+        /// Its lease.
+        lease: LeaseId,
+        /// Whether it was ended, or expired.
+        cause: Cause,
+    },
+    /// End every tenure.
+    Force,
     /// Nothing but the time.
     Tick,
 }
 
 /// The answer to a command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// The request holds the lock: [`Lock::grant`] is its tenure.
+    /// The request holds the lock.
     Granted,
     /// The request stands in the queue.
     Queued,
     /// Somebody else has the lock, and the request is not in the queue.
     Held,
+    /// This one of several locks is somebody else's.
+    HeldAt(LockKey),
     /// The request holds the lock already, since an earlier command.
     Known,
     /// The request has ended and gets nothing any more.
     Ended,
-    /// The lease lives on.
-    Renewed,
+    /// There is no such session.
+    SessionGone,
+    /// The request would wait for itself: these wait for each other, each for this lock.
+    Deadlock(Vec<(LockKey, Holder)>),
+    /// The lease lives on, for so long.
+    Renewed(Duration),
     /// That lease does not hold the lock.
     Gone,
     /// What was to be ended was there, and is over now.
     Released,
     /// What was to be ended was over already.
     Over,
-    /// The time has passed.
-    Ticked,
+    /// It is done.
+    Done,
 }
 
-/// What happened to requests in a step, their own doing or not.
+/// What happened in a step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
+    /// A request stands in the queue.
+    Queued(Arc<Wish>),
     /// A request got the lock.
-    Granted(RequestId),
-    /// A request has ended.
-    Ended(RequestId, Cause),
+    Granted(Grant),
+    /// A tenure is over.
+    Ended(Grant, Cause),
+    /// A request waits no longer, and did not get the lock.
+    Left(Arc<Wish>, Cause),
+    /// A request was ended that had not come yet.
+    Barred(RequestId),
     /// An ended request is remembered no longer.
     Forgotten(RequestId),
+    /// Nobody gets the lock for so long.
+    Resting(Duration),
+    /// The delay is over.
+    Rested,
+    /// The note is another.
+    Noted(Option<Note>),
 }
 
-/// Why a request ended.
+/// Why a tenure or a wait is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cause {
-    /// It held the lock and was released.
+    /// Whoever asked gave it back.
     Released,
-    /// It held the lock and its lease ran out.
+    /// Its lease, or its session, ran out.
     Expired,
-    /// It stood in the queue and left it, or had not even come yet.
-    Left,
+    /// Its session was ended.
+    SessionEnded,
+    /// It was taken by force.
+    Forced,
+    /// It had waited long enough.
+    WaitOver,
+    /// It would have waited for itself.
+    Deadlock,
 }
 
 /// What came of a step.
@@ -173,23 +216,20 @@ pub struct Outcome {
     pub events: Vec<Event>,
 }
 
-/// Moves a lock by one command. Time passes first: an overdue lease has expired, and the head of
-/// the queue has the lock, before the command is looked at.
-pub fn step(mut lock: Lock, command: Command, now: Moment) -> (Lock, Outcome) {
-    let mut events = Vec::new();
-    lock.pass_time(now, &mut events);
+/// Moves a lock by one command. Time passes first: overdue leases, waits and delays are over, and
+/// who is next has the lock, before the command is looked at.
+pub fn step(lock: Lock, command: Command, now: Moment) -> (Lock, Outcome) {
+    let mut turn = Turn::begin(lock, now);
     let answer = match command {
-        Command::Acquire { wish, wait } => lock.acquire(wish, wait, now, &mut events),
-        Command::KeepAlive(lease) => lock.keep_alive(lease, now),
-        Command::Release(Claim::Tenure {
-            lease_id,
-            fencing_token,
-        }) => lock.release(lease_id, fencing_token, now, &mut events),
-        Command::Release(Claim::Request(request)) => lock.end_request(request, now, &mut events),
-        Command::GiveUp(request) => lock.give_up(request, now, &mut events),
-        Command::Tick => Answer::Ticked,
+        Command::Acquire { wish, wait } => turn.acquire(wish, wait),
+        Command::KeepAlive(lease) => turn.keep_alive(lease),
+        Command::Release { claim, note } => turn.release(claim, note),
+        Command::Leave { request, cause } => turn.leave(&request, cause),
+        Command::EndSession { lease, cause } => turn.end_session(lease, cause),
+        Command::Force => turn.force(),
+        Command::Tick => Answer::Done,
     };
-    (lock, Outcome { answer, events })
+    turn.end(answer)
 }
 
 impl Lock {
@@ -203,159 +243,76 @@ impl Lock {
 
     /// Whether there is nothing to remember but the last token.
     pub fn is_idle(&self) -> bool {
-        self.grant.is_none() && self.queue.is_empty() && self.ended.is_empty()
+        !self.is_busy()
+            && self.ended.is_empty()
+            && self.rests_until.is_none()
+            && self.note.is_none()
+    }
+
+    /// Whether somebody holds it or waits for it.
+    pub fn is_busy(&self) -> bool {
+        !self.grants.is_empty() || !self.queue.is_empty()
     }
 
     /// When time alone will change something.
     pub fn next_change(&self) -> Option<Moment> {
-        let expiry = self.grant.as_ref().map(|grant| grant.until);
-        expiry.into_iter().chain(self.ended.next_change()).min()
+        let leases = self.grants.iter().filter_map(|grant| grant.until);
+        let waits = self.queue.iter().map(|waiter| waiter.until);
+        let rest = self.rests_until.into_iter();
+        let ended = self.ended.next_change().into_iter();
+        leases.chain(waits).chain(rest).chain(ended).min()
     }
 
     /// The grant of `request`, if it holds the lock.
     pub fn grant_of(&self, request: &RequestId) -> Option<&Grant> {
-        self.grant
-            .as_ref()
-            .filter(|grant| grant.wish.request_id == *request)
+        let mut grants = self.grants.iter();
+        grants.find(|grant| grant.wish.request_id == *request)
     }
 
-    /// Whether `request` stands in the queue.
-    pub fn is_waiting(&self, request: &RequestId) -> bool {
-        self.place_of(request).is_some()
+    /// The grant that is claimed, if it is current.
+    pub fn claimed(&self, claim: &Claim) -> Option<&Grant> {
+        self.grants.iter().find(|grant| grant.is_claimed(claim))
     }
 
-    fn pass_time(&mut self, now: Moment, events: &mut Vec<Event>) {
-        events.extend(self.ended.forget(now).map(Event::Forgotten));
-        if self.grant.as_ref().is_some_and(|grant| grant.until <= now) {
-            self.end_grant(Cause::Expired, now, events);
-        }
+    /// Where `request` stands in the queue.
+    pub fn place_of(&self, request: &RequestId) -> Option<usize> {
+        let mut waiting = self.queue.iter();
+        waiting.position(|waiter| waiter.wish.request_id == *request)
     }
 
-    fn acquire(
-        &mut self,
-        wish: Wish,
-        wait: Duration,
-        now: Moment,
-        events: &mut Vec<Event>,
-    ) -> Answer {
+    /// What a wish comes to that does not wait.
+    pub fn answer_to(&self, wish: &Wish) -> Answer {
         if self.ended.contains(&wish.request_id) {
-            return Answer::Ended;
-        }
-        if self.grant_of(&wish.request_id).is_some() {
-            return Answer::Known;
-        }
-        if self.place_of(&wish.request_id).is_some() {
-            return Answer::Queued;
-        }
-        if self.grant.is_none() {
-            self.grant_to(wish, now, events);
-            return Answer::Granted;
-        }
-        if wait.is_zero() || self.queue.len() >= MAX_WAITERS {
-            return Answer::Held;
-        }
-        self.queue.push_back(Waiter {
-            wish,
-            since: now,
-            until: now + wait,
-        });
-        Answer::Queued
-    }
-
-    fn keep_alive(&mut self, lease: LeaseId, now: Moment) -> Answer {
-        match &mut self.grant {
-            Some(grant) if grant.wish.lease_id == lease => {
-                grant.until = now + grant.wish.ttl;
-                Answer::Renewed
-            }
-            _ => Answer::Gone,
+            Answer::Ended
+        } else if self.grant_of(&wish.request_id).is_some() {
+            Answer::Known
+        } else if self.place_of(&wish.request_id).is_some() {
+            Answer::Queued
+        } else if self.queue.is_empty() && self.has_room_for(wish.mode) {
+            Answer::Granted
+        } else {
+            Answer::Held
         }
     }
 
-    /// Lease and token both: a late release must not end a tenure that came after it.
-    fn release(
-        &mut self,
-        lease: LeaseId,
-        token: FencingToken,
-        now: Moment,
-        events: &mut Vec<Event>,
-    ) -> Answer {
-        match &self.grant {
-            Some(grant) if grant.wish.lease_id == lease && grant.token == token => {
-                self.end_grant(Cause::Released, now, events);
-                Answer::Released
-            }
-            _ => Answer::Over,
+    /// Whether `mode` fits beside those who hold. The queue is not looked at.
+    pub fn has_room_for(&self, mode: Mode) -> bool {
+        if self.rests_until.is_some() {
+            return false;
         }
-    }
-
-    /// Whatever the request has, it loses; and what of it comes late finds its tombstone.
-    fn end_request(&mut self, request: RequestId, now: Moment, events: &mut Vec<Event>) -> Answer {
-        if self.grant_of(&request).is_some() {
-            self.end_grant(Cause::Released, now, events);
-            return Answer::Released;
+        let mut held = self.grants.iter().map(|grant| grant.wish.mode);
+        match mode {
+            Mode::Exclusive => self.grants.is_empty(),
+            Mode::Shared => held.all(|held| held == Mode::Shared),
+            Mode::Permit { limit, weight } => held
+                .try_fold((limit, u64::from(weight.get())), |(least, sum), held| {
+                    let Mode::Permit { limit, weight } = held else {
+                        return None;
+                    };
+                    Some((least.min(limit), sum + u64::from(weight.get())))
+                })
+                .is_some_and(|(least, sum)| sum <= u64::from(least.get())),
         }
-        if self.ended.contains(&request) {
-            return Answer::Over;
-        }
-        let answer = match self.place_of(&request) {
-            Some(place) => {
-                self.queue.remove(place);
-                Answer::Released
-            }
-            None => Answer::Over,
-        };
-        self.bury(request, Cause::Left, now, events);
-        answer
-    }
-
-    fn give_up(&mut self, request: RequestId, now: Moment, events: &mut Vec<Event>) -> Answer {
-        if self.grant_of(&request).is_some() {
-            return Answer::Granted;
-        }
-        let Some(place) = self.place_of(&request) else {
-            return Answer::Ended;
-        };
-        self.queue.remove(place);
-        self.bury(request, Cause::Left, now, events);
-        Answer::Held
-    }
-
-    fn place_of(&self, request: &RequestId) -> Option<usize> {
-        self.queue
-            .iter()
-            .position(|waiter| waiter.wish.request_id == *request)
-    }
-
-    fn end_grant(&mut self, cause: Cause, now: Moment, events: &mut Vec<Event>) {
-        if let Some(grant) = self.grant.take() {
-            self.bury(grant.wish.request_id, cause, now, events);
-        }
-        while let Some(waiter) = self.queue.pop_front() {
-            if now < waiter.until {
-                self.grant_to(waiter.wish, now, events);
-                return;
-            }
-            self.bury(waiter.wish.request_id, Cause::Left, now, events);
-        }
-    }
-
-    fn grant_to(&mut self, wish: Wish, now: Moment, events: &mut Vec<Event>) {
-        let token = FencingToken(NonZeroU64::MIN.saturating_add(self.last_token));
-        self.last_token = token.0.get();
-        events.push(Event::Granted(wish.request_id.clone()));
-        let until = now + wish.ttl;
-        self.grant = Some(Grant {
-            wish,
-            token,
-            since: now,
-            until,
-        });
-    }
-
-    fn bury(&mut self, request: RequestId, cause: Cause, now: Moment, events: &mut Vec<Event>) {
-        self.ended.remember(request.clone(), now + TOMBSTONE_LIFE);
-        events.push(Event::Ended(request, cause));
     }
 }
 

@@ -24,25 +24,34 @@ impl Ended {
         self.known.contains(request)
     }
 
-    /// Remembers `request` until then, which is not before the time of any other.
-    pub fn remember(&mut self, request: RequestId, until: Moment) {
+    /// Remembers `request` until then, which is not before the time of any other. Where there would
+    /// be more than `bound`, the oldest is forgotten, and told.
+    pub fn remember(
+        &mut self,
+        request: RequestId,
+        until: Moment,
+        bound: usize,
+    ) -> impl Iterator<Item = RequestId> {
         if self.known.insert(request.clone()) {
             self.order.push_back((until, request));
         }
+        let surplus = self.order.len().saturating_sub(bound);
+        self.drop_first(surplus).into_iter()
     }
 
     /// Forgets what is due, and tells it.
     pub fn forget(&mut self, now: Moment) -> impl Iterator<Item = RequestId> {
         let due = self.order.partition_point(|(until, _)| *until <= now);
-        let forgotten: Vec<_> = self
-            .order
-            .drain(..due)
-            .map(|(_, request)| request)
-            .collect();
+        self.drop_first(due).into_iter()
+    }
+
+    fn drop_first(&mut self, count: usize) -> Vec<RequestId> {
+        let first = self.order.drain(..count);
+        let forgotten: Vec<_> = first.map(|(_, request)| request).collect();
         for request in &forgotten {
             self.known.remove(request);
         }
-        forgotten.into_iter()
+        forgotten
     }
 
     /// When the next one is forgotten.

@@ -1,13 +1,16 @@
-//! Many locks: which lease belongs to which, which is due next, and what a crash must not take.
+//! Many locks: which lease belongs to which, and which is due next.
 
 use std::{
     cmp::Reverse,
-    collections::{BinaryHeap, HashMap},
+    collections::{BTreeMap, BinaryHeap, HashMap},
     mem,
+    ops::Bound,
 };
 
-use super::{Answer, Cause, Command, Event, Grant, Lock, Moment, Outcome, TOMBSTONE_LIFE, step};
-use crate::lease::{LeaseId, LockKey, RequestId};
+use super::{
+    Answer, Cause, Change, Command, Event, Grant, Lock, Moment, Outcome, sessions::Sessions, step,
+};
+use crate::lease::{LeaseId, LockKey};
 
 /// What moves a lock: [`step`], or one of the planted bugs of its simulation.
 pub type Step = fn(Lock, Command, Moment) -> (Lock, Outcome);
@@ -16,10 +19,12 @@ pub type Step = fn(Lock, Command, Moment) -> (Lock, Outcome);
 #[derive(Debug)]
 pub struct Table {
     step: Step,
-    slots: HashMap<LockKey, Slot>,
+    slots: BTreeMap<LockKey, Slot>,
+    /// The own leases of tenures.
     leases: HashMap<LeaseId, LockKey>,
-    /// One live alarm a slot at most; one that its slot does not know any more is stale.
-    alarms: BinaryHeap<Reverse<(Moment, LockKey)>>,
+    pub(super) sessions: Sessions,
+    /// One live alarm a slot or session at most; those that nobody knows any more are stale.
+    alarms: BinaryHeap<Reverse<(Moment, Due)>>,
     last_token: u64,
 }
 
@@ -29,26 +34,27 @@ struct Slot {
     alarm: Option<Moment>,
 }
 
-/// A row that must reach the disk before anybody hears of the step that made it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Change {
-    /// Who holds the lock now; `None`: nobody.
-    Grant(LockKey, Option<Grant>),
-    /// A request has ended.
-    Ended(LockKey, RequestId),
-    /// It is remembered no longer.
-    Forgotten(LockKey, RequestId),
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Due {
+    Lock(LockKey),
+    Session(LeaseId),
 }
 
-/// What a restart finds on the disk. Waiters are not there: they died with the process.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Saved {
-    /// The largest token that was ever granted.
-    pub last_token: u64,
-    /// Who holds which lock.
-    pub grants: Vec<(LockKey, Grant)>,
-    /// Requests that have ended.
-    pub ended: Vec<(LockKey, RequestId)>,
+/// What came of moving a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Moved {
+    /// The answer to what was asked.
+    pub answer: Answer,
+    /// What happened to which lock, in order: also what time has brought about meanwhile.
+    pub events: Vec<(LockKey, Event)>,
+    /// What the disk must learn.
+    pub changes: Vec<Change>,
+}
+
+impl Moved {
+    pub(super) fn answering(self, answer: Answer) -> Self {
+        Self { answer, ..self }
+    }
 }
 
 impl Default for Table {
@@ -62,84 +68,49 @@ impl Table {
     pub fn moved_by(step: Step) -> Self {
         Self {
             step,
-            slots: HashMap::new(),
+            slots: BTreeMap::new(),
             leases: HashMap::new(),
+            sessions: Sessions::default(),
             alarms: BinaryHeap::new(),
             last_token: 0,
         }
     }
 
-    /// The locks as they go on after a restart. Every lease and every tombstone gets its full life
-    /// again, since nobody knows how long the process was away; etcd does so on a change of leader.
-    #[must_use]
-    pub fn restored(mut self, saved: Saved, now: Moment) -> Self {
-        self.last_token = saved.last_token;
-        for (key, grant) in saved.grants {
-            self.last_token = self.last_token.max(grant.token.0.get());
-            self.leases.insert(grant.wish.lease_id, key.clone());
-            let until = now + grant.wish.ttl;
-            self.slots.entry(key).or_default().lock.grant = Some(Grant { until, ..grant });
-        }
-        for (key, request) in saved.ended {
-            let slot = self.slots.entry(key).or_default();
-            slot.lock.ended.remember(request, now + TOMBSTONE_LIFE);
-        }
-        for (key, slot) in &mut self.slots {
-            slot.lock.last_token = self.last_token;
-            slot.set_alarm(key, &mut self.alarms);
-        }
-        self
+    /// Moves one lock, after the time. A request in a session needs the session to live, and does not
+    /// wait where it would wait for itself.
+    pub fn step(&mut self, key: &LockKey, command: Command, now: Moment) -> Moved {
+        let moved = self.tick(now);
+        self.step_after(moved, key, command, now)
     }
 
-    /// Moves one lock.
-    pub fn step(&mut self, key: &LockKey, command: Command, now: Moment) -> Outcome {
-        let before = match self.slots.get_mut(key) {
-            Some(slot) => mem::take(&mut slot.lock),
-            None => Lock::after(self.last_token),
+    /// Lets time pass for whatever is due.
+    pub fn tick(&mut self, now: Moment) -> Moved {
+        let mut moved = Moved {
+            answer: Answer::Done,
+            events: Vec::new(),
+            changes: Vec::new(),
         };
-        let lease_before = lease_of(&before);
-        let (lock, outcome) = (self.step)(before, command, now);
-        let lease = lease_of(&lock);
-        if lease != lease_before {
-            lease_before.map(|lease| self.leases.remove(&lease));
-            lease.map(|lease| self.leases.insert(lease, key.clone()));
-        }
-        self.last_token = self.last_token.max(lock.last_token);
-        if lock.is_idle() {
-            self.slots.remove(key);
-        } else {
-            if !self.slots.contains_key(key) {
-                self.slots.insert(key.clone(), Slot::default());
-            }
-            if let Some(slot) = self.slots.get_mut(key) {
-                slot.lock = lock;
-                slot.set_alarm(key, &mut self.alarms);
-            }
-        }
-        outcome
-    }
-
-    /// Lets time pass for the locks that are due.
-    pub fn tick(&mut self, now: Moment) -> Vec<(LockKey, Outcome)> {
-        let mut outcomes = Vec::new();
         while let Some(Reverse((at, _))) = self.alarms.peek()
             && *at <= now
+            && let Some(Reverse((at, due))) = self.alarms.pop()
         {
-            let Some(Reverse((at, key))) = self.alarms.pop() else {
-                break;
-            };
-            let Some(slot) = self
-                .slots
-                .get_mut(&key)
-                .filter(|slot| slot.alarm == Some(at))
-            else {
-                continue;
-            };
-            slot.alarm = None;
-            let outcome = self.step(&key, Command::Tick, now);
-            outcomes.push((key, outcome));
+            match due {
+                Due::Lock(key) => {
+                    let slot = self.slots.get_mut(&key);
+                    let Some(slot) = slot.filter(|slot| slot.alarm == Some(at)) else {
+                        continue;
+                    };
+                    slot.alarm = None;
+                    self.move_lock(&key, Command::Tick, &mut moved, now);
+                }
+                Due::Session(id) => match self.session_due(id, now) {
+                    Ok(()) => self.close_session(id, Cause::Expired, &mut moved, now),
+                    Err(Some(until)) => self.arm_session(id, until),
+                    Err(None) => {}
+                },
+            }
         }
-        outcomes
+        moved
     }
 
     /// When [`Table::tick`] has something to do.
@@ -152,9 +123,38 @@ impl Table {
         self.slots.get(key).map(|slot| &slot.lock)
     }
 
-    /// The lock that a lease holds.
+    /// The locks that somebody holds or waits for, from a prefix on, after a key.
+    pub fn busy<'a>(
+        &'a self,
+        prefix: &'a str,
+        after: Option<&LockKey>,
+    ) -> impl Iterator<Item = (&'a LockKey, &'a Lock)> {
+        let start = match after {
+            Some(after) if after.as_str() >= prefix => Bound::Excluded(after.as_str()),
+            _ => Bound::Included(prefix),
+        };
+        self.slots
+            .range::<str, _>((start, Bound::Unbounded))
+            .take_while(move |(key, _)| key.as_str().starts_with(prefix))
+            .map(|(key, slot)| (key, &slot.lock))
+            .filter(|(_, lock)| lock.is_busy())
+    }
+
+    /// The lock that a lease of its own holds.
     pub fn key_of(&self, lease: LeaseId) -> Option<&LockKey> {
         self.leases.get(&lease)
+    }
+
+    /// Whether no tenure and no session has this lease.
+    pub fn is_unused(&self, lease: LeaseId) -> bool {
+        !self.leases.contains_key(&lease) && self.sessions.get(lease).is_none()
+    }
+
+    /// When a tenure ends, unless its lease is kept alive.
+    pub fn end_of(&self, grant: &Grant) -> Moment {
+        let session = || self.sessions.get(grant.wish.lease_id);
+        let with_session = || session().map(|session| session.until);
+        grant.until.or_else(with_session).unwrap_or_default()
     }
 
     /// The largest token granted so far.
@@ -162,61 +162,135 @@ impl Table {
         self.last_token
     }
 
-    /// How many locks there are to remember.
+    /// How many locks and sessions there are to remember.
     pub fn len(&self) -> usize {
-        self.slots.len()
+        self.slots.len() + self.sessions.len()
     }
 
-    /// Whether every lock is idle.
+    /// Whether every lock is idle, and there is no session.
     pub fn is_empty(&self) -> bool {
-        self.slots.is_empty()
+        self.len() == 0
     }
 
-    /// What the disk must learn of a step that has just been made. A keepalive is not among it: a
-    /// restart gives every lease its full life anyway.
-    pub fn changes(&self, key: &LockKey, outcome: &Outcome) -> Vec<Change> {
-        let mut changes = Vec::new();
-        let mut grant_changed = false;
-        for event in &outcome.events {
-            match event {
-                Event::Granted(_) => grant_changed = true,
-                Event::Ended(request, cause) => {
-                    grant_changed |= *cause != Cause::Left;
-                    changes.push(Change::Ended(key.clone(), request.clone()));
-                }
-                Event::Forgotten(request) => {
-                    changes.push(Change::Forgotten(key.clone(), request.clone()))
-                }
-            }
+    pub(super) fn step_after(
+        &mut self,
+        mut moved: Moved,
+        key: &LockKey,
+        command: Command,
+        now: Moment,
+    ) -> Moved {
+        let wish = match &command {
+            Command::Acquire { wish, .. } if wish.in_session => Some(wish.clone()),
+            _ => None,
+        };
+        if let Some(id) = wish.as_ref().and_then(|wish| wish.session())
+            && self.sessions.get(id).is_none()
+        {
+            return moved.answering(Answer::SessionGone);
         }
-        if grant_changed {
-            let grant = self.lock(key).and_then(|lock| lock.grant.clone());
-            changes.push(Change::Grant(key.clone(), grant));
+        let answer = self.move_lock(key, command, &mut moved, now);
+        if answer == Answer::Queued
+            && let Some(wish) = wish
+            && let Some(ring) = self.ring_of(key, &wish)
+        {
+            let leave = Command::Leave {
+                request: wish.request_id.clone(),
+                cause: Cause::Deadlock,
+            };
+            self.move_lock(key, leave, &mut moved, now);
+            return moved.answering(Answer::Deadlock(ring));
         }
-        changes
+        moved.answering(answer)
     }
-}
 
-impl Slot {
+    pub(super) fn move_lock(
+        &mut self,
+        key: &LockKey,
+        command: Command,
+        moved: &mut Moved,
+        now: Moment,
+    ) -> Answer {
+        let before = match self.slots.get_mut(key) {
+            Some(slot) => mem::take(&mut slot.lock),
+            None => Lock::after(self.last_token),
+        };
+        let (lock, outcome) = (self.step)(before, command, now);
+        self.last_token = self.last_token.max(lock.last_token);
+        if lock.is_idle() {
+            self.slots.remove(key);
+        } else {
+            *self.lock_mut(key) = lock;
+            self.arm(key);
+        }
+        for event in outcome.events {
+            self.attach(key, &event);
+            moved.changes.extend(Change::of(key, &event));
+            moved.events.push((key.clone(), event));
+        }
+        outcome.answer
+    }
+
+    /// Keeps in mind what hangs on which lease.
+    pub(super) fn attach(&mut self, key: &LockKey, event: &Event) {
+        let (wish, holds, over) = match event {
+            Event::Queued(wish) => (wish, false, false),
+            Event::Granted(grant) => (&grant.wish, true, false),
+            Event::Ended(grant, _) => (&grant.wish, true, true),
+            Event::Left(wish, _) => (wish, false, true),
+            _ => return,
+        };
+        let request = || (key.clone(), wish.request_id.clone());
+        match (wish.session(), over) {
+            (Some(id), false) => self.sessions.attach(id, request()),
+            (Some(id), true) => self.sessions.detach(id, &request()),
+            (None, false) if holds => drop(self.leases.insert(wish.lease_id, key.clone())),
+            (None, true) if holds => drop(self.leases.remove(&wish.lease_id)),
+            (None, _) => {}
+        }
+    }
+
+    /// A lock to be changed, which is there from now on.
+    pub(super) fn lock_mut(&mut self, key: &LockKey) -> &mut Lock {
+        if !self.slots.contains_key(key) {
+            let lock = Lock::after(self.last_token);
+            let slot = Slot { lock, alarm: None };
+            self.slots.insert(key.clone(), slot);
+        }
+        &mut self.slots.entry(key.clone()).or_default().lock
+    }
+
+    /// Goes on behind the tokens of a former life.
+    pub(super) fn begin_at(&mut self, last_token: u64) {
+        self.last_token = last_token;
+    }
+
+    pub(super) fn arm_all(&mut self) {
+        let keys: Vec<_> = self.slots.keys().cloned().collect();
+        keys.iter().for_each(|key| self.arm(key));
+        let sessions: Vec<_> = self
+            .sessions
+            .all()
+            .map(|(id, session)| (id, session.until))
+            .collect();
+        for (id, until) in sessions {
+            self.arm_session(id, until);
+        }
+    }
+
+    pub(super) fn arm_session(&mut self, id: LeaseId, until: Moment) {
+        self.alarms.push(Reverse((until, Due::Session(id))));
+    }
+
     /// Alarms only ever move forward; one that rings too early is set again.
-    fn set_alarm(&mut self, key: &LockKey, alarms: &mut BinaryHeap<Reverse<(Moment, LockKey)>>) {
-        let Some(due) = self.lock.next_change() else {
+    fn arm(&mut self, key: &LockKey) {
+        let Some(slot) = self.slots.get_mut(key) else {
             return;
         };
-        if self.alarm.is_none_or(|alarm| due < alarm) {
-            self.alarm = Some(due);
-            alarms.push(Reverse((due, key.clone())));
+        if let Some(due) = slot.lock.next_change()
+            && slot.alarm.is_none_or(|alarm| due < alarm)
+        {
+            slot.alarm = Some(due);
+            self.alarms.push(Reverse((due, Due::Lock(key.clone()))));
         }
-    }
-}
-
-fn lease_of(lock: &Lock) -> Option<LeaseId> {
-    lock.grant.as_ref().map(|grant| grant.wish.lease_id)
-}
-
-impl Outcome {
-    /// Whether the request of the command got the lock, now or before.
-    pub fn is_granted(&self) -> bool {
-        self.answer == Answer::Granted
     }
 }

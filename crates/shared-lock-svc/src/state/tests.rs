@@ -1,9 +1,9 @@
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use super::{
-    Answer, Command, Lock, MAX_WAITERS, Moment, Outcome, TOMBSTONE_LIFE, Table, Wish, step,
+    Answer, Bounds, Cause, Command, Event, Lock, Moment, Outcome, TOMBSTONE_LIFE, Table, Wish, step,
 };
-use crate::lease::{Claim, Holder, LeaseId, LockKey, Metadata, RequestId};
+use crate::lease::{Claim, Holder, LeaseId, LockKey, Metadata, Mode, RequestId};
 
 const TTL: Duration = Duration::from_secs(10);
 const LONG: Duration = Duration::from_secs(3600);
@@ -21,14 +21,22 @@ fn acquire(name: &str, wait: Duration) -> Command {
         request_id: id(name),
         holder: Holder::unnamed(),
         metadata: Metadata::new(),
+        mode: Mode::Exclusive,
         lease_id: LeaseId(7),
         ttl: TTL,
+        in_session: false,
+        lock_delay: Duration::ZERO,
+        trace_id: None,
     };
+    let wish = Arc::new(wish);
     Command::Acquire { wish, wait }
 }
 
 fn end(name: &str) -> Command {
-    Command::Release(Claim::Request(id(name)))
+    Command::Release {
+        claim: Claim::Request(id(name)),
+        note: None,
+    }
 }
 
 fn apply(lock: &mut Lock, command: Command, now: Moment) -> Outcome {
@@ -48,28 +56,35 @@ fn time_passes_before_a_command_is_looked_at() {
 }
 
 #[test]
-fn a_waiter_whose_time_is_over_is_passed_over() {
+fn a_wait_is_over_by_itself() {
     let mut lock = Lock::default();
     apply(&mut lock, acquire("a", Duration::ZERO), at(0));
     apply(&mut lock, acquire("b", Duration::from_secs(3)), at(1));
     apply(&mut lock, acquire("c", LONG), at(2));
+    assert_eq!(lock.next_change(), Some(at(4)));
+    let outcome = apply(&mut lock, Command::Tick, at(4));
+    let [Event::Left(wish, Cause::WaitOver)] = outcome.events.as_slice() else {
+        panic!("{outcome:?}")
+    };
+    assert_eq!(wish.request_id, id("b"));
+    let late = apply(&mut lock, acquire("b", LONG), at(5));
+    assert_eq!(late.answer, Answer::Ended);
     apply(&mut lock, end("a"), at(5));
     assert!(lock.grant_of(&id("c")).is_some(), "{lock:?}");
-    let late = apply(&mut lock, acquire("b", LONG), at(6));
-    assert_eq!(late.answer, Answer::Ended);
 }
 
 #[test]
 fn a_queue_is_bounded() {
     let mut lock = Lock::default();
     apply(&mut lock, acquire("holder", Duration::ZERO), at(0));
-    for waiter in 0..MAX_WAITERS {
+    let bound = Bounds::default().waiters;
+    for waiter in 0..bound {
         let outcome = apply(&mut lock, acquire(&waiter.to_string(), LONG), at(1));
         assert_eq!(outcome.answer, Answer::Queued);
     }
     let outcome = apply(&mut lock, acquire("one.too.many", LONG), at(1));
     assert_eq!(outcome.answer, Answer::Held);
-    assert_eq!(lock.queue.len(), MAX_WAITERS);
+    assert_eq!(lock.queue.len(), bound);
 }
 
 #[test]
@@ -84,6 +99,23 @@ fn an_ended_request_is_remembered_for_its_time_and_no_longer() {
 }
 
 #[test]
+fn so_many_ended_requests_are_remembered_and_no_more() {
+    let mut lock = Lock::default();
+    lock.bounds.ended = 3;
+    for name in ["a", "b", "c", "d"] {
+        apply(&mut lock, end(name), at(0));
+    }
+    let answer = |lock: &mut Lock, name| apply(lock, acquire(name, Duration::ZERO), at(1)).answer;
+    assert_eq!(answer(&mut lock, "d"), Answer::Ended);
+    assert_eq!(answer(&mut lock, "b"), Answer::Ended);
+    assert_eq!(
+        answer(&mut lock, "a"),
+        Answer::Granted,
+        "the oldest goes first"
+    );
+}
+
+#[test]
 fn a_table_forgets_idle_locks_but_not_their_tokens() {
     let mut table = Table::default();
     let (key, other) = (LockKey::parse("a").unwrap(), LockKey::parse("b").unwrap());
@@ -94,23 +126,13 @@ fn a_table_forgets_idle_locks_but_not_their_tokens() {
         Some(at(10)),
         "alarms are early, never late"
     );
-    assert_eq!(table.tick(at(10)).len(), 1);
+    assert_eq!(table.tick(at(10)).events.len(), 0);
     assert_eq!(table.next_alarm(), Some(at(61)));
-    assert_eq!(table.tick(at(61)).len(), 1);
+    assert_eq!(table.tick(at(61)).events.len(), 1);
     assert!(table.is_empty());
     assert_eq!(table.key_of(LeaseId(7)), None);
     table.step(&key, acquire("c", Duration::ZERO), at(62));
     table.step(&other, acquire("d", Duration::ZERO), at(62));
-    let token = |key| {
-        table
-            .lock(key)
-            .unwrap()
-            .grant
-            .as_ref()
-            .unwrap()
-            .token
-            .0
-            .get()
-    };
+    let token = |key| table.lock(key).unwrap().grants[0].token.0.get();
     assert_eq!((token(&key), token(&other)), (2, 3));
 }

@@ -4,8 +4,12 @@
 //! across an await. What a step changed is handed to the journal within the mutex, so the journal
 //! sees the steps in their order; nobody is told of a step before the journal says that it is safe.
 
+mod acquire;
+mod all;
 mod clock;
+mod feed;
 mod handler;
+mod verbs;
 mod views;
 
 use std::{
@@ -15,22 +19,21 @@ use std::{
 };
 
 use async_trait::async_trait;
-use tokio::{
-    sync::{Notify, broadcast},
-    task::JoinHandle,
-    time::Instant,
-};
+use tokio::{sync::Notify, task::JoinHandle};
 use uuid::Uuid;
 
-pub(super) use self::clock::Clock;
-use self::handler::{Handler, Handling, Look};
-use super::{Renewal, StoreError, granted_ttl};
+pub(super) use self::{clock::Clock, verbs::OnMachine};
+use self::{
+    feed::{Feed, Origin},
+    handler::Handler,
+};
+use super::{ForceRelease, Release, Renewal, StoreError, granted_ttl};
 use crate::{
     lease::{
-        AcquireRequest, Acquisition, Anchor, Claim, LeaseId, LockEvent, LockKey, LockView, Mode,
-        RequestId, Tenure,
+        Claim, LeaseId, LockKey, LockPage, LockView, PageRequest, RequestId, Session,
+        SessionRequest, Verified,
     },
-    state::{Answer, Change, Command, Event, Moment, Outcome, Table, Wish},
+    state::{Answer, Change, Command, Event, Moment, Moved, Table},
 };
 
 /// Where changes go before anybody hears of them.
@@ -49,229 +52,199 @@ pub(super) trait Journal: Send + Sync {
 /// Locks that move by themselves: leases run out, waiters are woken. Dropping it stops the clock.
 pub(super) struct Machine {
     shared: Arc<Shared>,
-    events: broadcast::Sender<Arc<LockEvent>>,
-    timer: JoinHandle<()>,
+    epoch: String,
+    tasks: [JoinHandle<()>; 2],
 }
 
 struct Shared {
     inner: Mutex<Inner>,
     clock: Clock,
-    journal: Option<Box<dyn Journal>>,
+    journal: Option<Arc<dyn Journal>>,
     alarm: Arc<Notify>,
+    feed: Feed,
 }
 
 struct Inner {
     table: Table,
     handlers: HashMap<(LockKey, RequestId), Handler>,
+    /// Requests for several locks that are to look again when one of them changes.
+    onlookers: HashMap<LockKey, HashMap<RequestId, Arc<Notify>>>,
     /// What the timer sleeps until.
     armed: Option<Moment>,
     closed: bool,
 }
 
-/// Events that a slow receiver may be behind.
-const EVENTS: usize = 4096;
-
-/// How an acquire begins: with an answer, or with a handler that waits for one.
-enum Begun {
-    Done(Acquisition, u64),
-    Handled(Handling),
-}
+/// What was answered, and how far the journal must be before it may be told.
+type Told<T> = (T, u64);
 
 impl Machine {
-    /// Starts the clock for the locks of `table`. Must be called on a tokio runtime.
-    pub(super) fn start(table: Table, clock: Clock, journal: Option<Box<dyn Journal>>) -> Self {
+    /// Starts the clock for the locks of `table`, whose tokens compare within `epoch`. Must be called
+    /// on a tokio runtime.
+    pub(super) fn start(
+        table: Table,
+        clock: Clock,
+        epoch: String,
+        journal: Option<Arc<dyn Journal>>,
+    ) -> Self {
         let alarm = Arc::new(Notify::new());
+        let (feed, telling) = Feed::start(journal.clone(), clock.now());
         let shared = Arc::new(Shared {
             inner: Mutex::new(Inner {
                 table,
                 handlers: HashMap::new(),
+                onlookers: HashMap::new(),
                 armed: None,
                 closed: false,
             }),
             clock,
             journal,
             alarm: Arc::clone(&alarm),
+            feed,
         });
         let timer = tokio::spawn(keep_time(Arc::downgrade(&shared), alarm));
         Self {
             shared,
-            events: broadcast::Sender::new(EVENTS),
-            timer,
+            epoch,
+            tasks: [timer, telling],
         }
     }
 
-    pub(super) fn events(&self) -> broadcast::Receiver<Arc<LockEvent>> {
-        self.events.subscribe()
-    }
-
-    pub(super) async fn acquire(&self, request: AcquireRequest) -> Result<Acquisition, StoreError> {
-        let deadline = Instant::now() + request.wait;
-        let mut handling = match self.begin(request)? {
-            Begun::Done(acquisition, position) => {
-                self.settled(position).await?;
-                return Ok(acquisition);
-            }
-            Begun::Handled(handling) => handling,
-        };
-        loop {
-            match handling.look()? {
-                Look::Granted(position) => {
-                    self.settled(position).await?;
-                    return Ok(self.confirm(&handling));
-                }
-                Look::Ended => return Ok(Acquisition::RequestEnded),
-                Look::Waiting => {}
-            }
-            if tokio::time::timeout_at(deadline, handling.woken())
-                .await
-                .is_err()
-                && let Some((held, position)) = self.give_up(&handling)
-            {
-                self.settled(position).await?;
-                return Ok(Acquisition::Held(held));
-            }
-        }
-    }
-
-    pub(super) fn keep_lease_alive(&self, lease: LeaseId) -> Option<Renewal> {
-        let key = self.shared.lock().table.key_of(lease)?.clone();
-        self.keep_alive(&key, lease)
-    }
-
-    pub(super) fn keep_alive(&self, key: &LockKey, lease: LeaseId) -> Option<Renewal> {
-        let mut inner = self.shared.lock();
-        let outcome = self
+    fn keep_lease_alive(&self, lease: LeaseId) -> Option<Renewal> {
+        let kept = self
             .shared
-            .apply(&mut inner, key, Command::KeepAlive(lease));
-        let grant = inner.table.lock(key)?.grant.as_ref()?;
-        (outcome.answer == Answer::Renewed).then_some(Renewal {
-            ttl: grant.wish.ttl,
-            remaining: grant.wish.ttl,
-        })
+            .ask(|table, now| table.keep_lease_alive(lease, now));
+        renewal(&kept.0)
     }
 
-    pub(super) async fn release(&self, key: &LockKey, claim: Claim) -> Result<bool, StoreError> {
-        let (outcome, position) = {
+    fn keep_alive(&self, key: &LockKey, lease: LeaseId) -> Option<Renewal> {
+        let kept = self
+            .shared
+            .ask(|table, now| table.keep_alive(key, lease, now));
+        renewal(&kept.0)
+    }
+
+    async fn release(&self, key: &LockKey, release: Release) -> Result<bool, StoreError> {
+        let Release {
+            claim,
+            note,
+            trace_id,
+        } = release;
+        let origin = Origin::call(trace_id);
+        let release = Command::Release { claim, note };
+        let (answer, position) = {
             let mut inner = self.shared.lock();
-            let outcome = self.shared.apply(&mut inner, key, Command::Release(claim));
-            (outcome, self.shared.position())
+            let answer = self.shared.apply(&mut inner, origin, |table, now| {
+                table.step(key, release, now)
+            });
+            (answer, self.shared.position())
         };
         self.settled(position).await?;
-        Ok(outcome.answer == Answer::Released)
+        Ok(answer == Answer::Released)
     }
 
-    pub(super) async fn inspect(&self, key: &LockKey) -> Result<LockView, StoreError> {
+    async fn force_release(
+        &self,
+        key: &LockKey,
+        order: ForceRelease,
+    ) -> Result<LockView, StoreError> {
         let (view, position) = {
             let mut inner = self.shared.lock();
-            self.shared.apply(&mut inner, key, Command::Tick);
-            let now = self.shared.clock.now();
-            let view = inner.table.lock(key).map(|lock| views::view(lock, now));
-            (view.unwrap_or_default(), self.shared.position())
+            let mut view = self.shared.view(&mut inner, key);
+            view.waiters.clear();
+            let origin = Origin {
+                trace_id: order.trace_id,
+                reason: order.reason,
+            };
+            self.shared.apply(&mut inner, origin, |table, now| {
+                table.step(key, Command::Force, now)
+            });
+            (view, self.shared.position())
         };
         self.settled(position).await?;
         Ok(view)
     }
 
+    async fn verify(&self, key: &LockKey, claim: &Claim) -> Result<Option<Verified>, StoreError> {
+        let (verified, position) = {
+            let mut inner = self.shared.lock();
+            let now = self.shared.pass_time(&mut inner);
+            let lock = inner.table.lock(key);
+            let verified = lock
+                .and_then(|lock| lock.claimed(claim))
+                .map(|grant| Verified {
+                    fencing_token: grant.token,
+                    remaining: Some(inner.table.end_of(grant).since(now)),
+                });
+            (verified, self.shared.position())
+        };
+        self.settled(position).await?;
+        Ok(verified)
+    }
+
+    async fn inspect(&self, key: &LockKey) -> Result<LockView, StoreError> {
+        let (view, position) = {
+            let mut inner = self.shared.lock();
+            (self.shared.view(&mut inner, key), self.shared.position())
+        };
+        self.settled(position).await?;
+        Ok(view)
+    }
+
+    async fn list(&self, page: &PageRequest) -> Result<LockPage, StoreError> {
+        let (page, position) = {
+            let mut inner = self.shared.lock();
+            let now = self.shared.pass_time(&mut inner);
+            (views::page(&inner.table, page, now), self.shared.position())
+        };
+        self.settled(position).await?;
+        Ok(page)
+    }
+
+    async fn open_session(&self, request: SessionRequest) -> Result<Session, StoreError> {
+        let ttl = granted_ttl(request.ttl)?;
+        let (id, position) = {
+            let mut inner = self.shared.lock();
+            inner.is_open()?;
+            let id = inner.fresh_lease();
+            self.shared
+                .apply(&mut inner, Origin::default(), |table, now| {
+                    table.open_session(id, request.holder, ttl, now)
+                });
+            (id, self.shared.position())
+        };
+        self.settled(position).await?;
+        // Its life begins when it is told.
+        let remaining = self.keep_lease_alive(id).map(|kept| kept.remaining);
+        Ok(Session {
+            id,
+            ttl,
+            remaining: remaining.unwrap_or_default(),
+        })
+    }
+
+    async fn end_session(&self, id: LeaseId) -> Result<bool, StoreError> {
+        let (answer, position) = self.shared.ask(|table, now| table.end_session(id, now));
+        self.settled(position).await?;
+        Ok(answer == Answer::Released)
+    }
+
     /// Whether what has been written so far is safe.
-    pub(super) async fn ready(&self) -> Result<(), StoreError> {
+    async fn ready(&self) -> Result<(), StoreError> {
         self.settled(self.shared.position()).await
     }
 
     /// Ends every wait, and takes no further request. Holders go on.
-    pub(super) fn close(&self) {
-        let mut inner = self.shared.lock();
-        inner.closed = true;
-        inner.handlers.values().for_each(Handler::wake);
-    }
-
-    fn begin(&self, request: AcquireRequest) -> Result<Begun, StoreError> {
-        let Anchor::Own(ttl) = request.anchor else {
-            return Err(StoreError::Unsupported("sessions"));
-        };
-        if request.mode != Mode::Exclusive {
-            return Err(StoreError::Unsupported("this mode"));
+    async fn close(&self) {
+        {
+            let mut inner = self.shared.lock();
+            inner.closed = true;
+            inner.handlers.values().for_each(Handler::wake);
+            let onlookers = inner.onlookers.values().flat_map(HashMap::values);
+            onlookers.for_each(|onlooker| onlooker.notify_one());
         }
-        let ttl = granted_ttl(ttl)?;
-        let shared = &self.shared;
-        let mut inner = shared.lock();
-        if inner.closed {
-            return Err(closed());
+        if let Err(err) = self.ready().await {
+            tracing::warn!("the last changes may not have reached the disk: {err}");
         }
-        let id = (request.key, request.request_id);
-        if let Some(handler) = inner.handlers.get_mut(&id) {
-            return Ok(Begun::Handled(handler.join(shared, id)));
-        }
-        let wish = Wish {
-            request_id: id.1.clone(),
-            holder: request.holder,
-            metadata: request.metadata,
-            lease_id: inner.fresh_lease(),
-            ttl,
-        };
-        let wait = request.wait;
-        let outcome = shared.apply(&mut inner, &id.0, Command::Acquire { wish, wait });
-        let acquisition = match outcome.answer {
-            Answer::Granted | Answer::Queued => {
-                let (handler, handling) = Handler::new(shared, id.clone());
-                inner.handlers.insert(id, handler);
-                return Ok(Begun::Handled(handling));
-            }
-            Answer::Known => Acquisition::RequestKnown,
-            Answer::Ended => Acquisition::RequestEnded,
-            _ => Acquisition::Held(views::held(inner.table.lock(&id.0), shared.clock.now())),
-        };
-        Ok(Begun::Done(acquisition, shared.position()))
-    }
-
-    /// The lease lives anew from the moment its holder is told of it. That nobody is told of a
-    /// tenure that is over holds also when the journal took longer than the lease.
-    fn confirm(&self, handling: &Handling) -> Acquisition {
-        let (key, request) = handling.id();
-        let mut inner = self.shared.lock();
-        let grant = inner
-            .table
-            .lock(key)
-            .and_then(|lock| lock.grant_of(request));
-        let Some(grant) = grant.cloned() else {
-            return Acquisition::RequestEnded;
-        };
-        let lease = grant.wish.lease_id;
-        let outcome = self
-            .shared
-            .apply(&mut inner, key, Command::KeepAlive(lease));
-        if outcome.answer != Answer::Renewed {
-            return Acquisition::RequestEnded;
-        }
-        if let Some(handler) = inner.handlers.get_mut(handling.id()) {
-            handler.told = true;
-        }
-        Acquisition::Acquired(Tenure {
-            lease_id: lease,
-            fencing_token: grant.token,
-            ttl: grant.wish.ttl,
-            remaining: grant.wish.ttl,
-            note: None,
-        })
-    }
-
-    /// The wait is over. `None` when the lock came just now, or the request was ended.
-    fn give_up(&self, handling: &Handling) -> Option<(crate::lease::Held, u64)> {
-        let (key, request) = handling.id();
-        let mut inner = self.shared.lock();
-        let alone = inner
-            .handlers
-            .get(handling.id())
-            .is_none_or(Handler::is_alone);
-        if alone {
-            let command = Command::GiveUp(request.clone());
-            if self.shared.apply(&mut inner, key, command).answer != Answer::Held {
-                return None;
-            }
-        } else if handling.look_in(&inner, self.shared.position()) != Look::Waiting {
-            return None;
-        }
-        let held = views::held(inner.table.lock(key), self.shared.clock.now());
-        Some((held, self.shared.position()))
     }
 
     async fn settled(&self, position: u64) -> Result<(), StoreError> {
@@ -284,7 +257,7 @@ impl Machine {
 
 impl Drop for Machine {
     fn drop(&mut self) {
-        self.timer.abort();
+        self.tasks.iter().for_each(JoinHandle::abort);
     }
 }
 
@@ -299,54 +272,97 @@ impl Shared {
             .map_or(0, |journal| journal.position())
     }
 
-    fn apply(&self, inner: &mut Inner, key: &LockKey, command: Command) -> Outcome {
-        let outcome = inner.table.step(key, command, self.clock.now());
-        self.follow_up(inner, key, &outcome);
-        outcome
+    /// Moves the table by a call that has no trace.
+    fn ask(&self, step: impl FnOnce(&mut Table, Moment) -> Moved) -> Told<Answer> {
+        let mut inner = self.lock();
+        let answer = self.apply(&mut inner, Origin::default(), step);
+        (answer, self.position())
     }
 
-    /// What a step entails: its changes go to the journal, those it concerns are woken, and the
-    /// timer learns when it is needed next.
-    fn follow_up(&self, inner: &mut Inner, key: &LockKey, outcome: &Outcome) {
-        if let Some(journal) = &self.journal {
-            let changes = inner.table.changes(key, outcome);
-            if !changes.is_empty() {
-                journal.write(changes, inner.table.last_token());
-            }
+    /// Moves the table, and sees to what that entails: its changes go to the journal, those it
+    /// concerns are woken, and the timer learns when it is needed next.
+    fn apply(
+        &self,
+        inner: &mut Inner,
+        origin: Origin,
+        step: impl FnOnce(&mut Table, Moment) -> Moved,
+    ) -> Answer {
+        let moved = step(&mut inner.table, self.clock.now());
+        if let Some(journal) = &self.journal
+            && !moved.changes.is_empty()
+        {
+            journal.write(moved.changes, inner.table.last_token());
         }
-        for event in &outcome.events {
-            if let Event::Granted(request) | Event::Ended(request, _) = event
-                && let Some(handler) = inner.handlers.get(&(key.clone(), request.clone()))
-            {
-                handler.wake();
-            }
+        for (key, event) in &moved.events {
+            inner.hear(key, event);
         }
+        self.feed.tell(&moved.events, &origin, self.position());
         let next = inner.table.next_alarm();
         if next.is_some_and(|next| inner.armed.is_none_or(|armed| next < armed)) {
             inner.armed = next;
             self.alarm.notify_one();
         }
+        moved.answer
+    }
+
+    /// Lets time pass for whatever is due, and says what time it is.
+    fn pass_time(&self, inner: &mut Inner) -> Moment {
+        self.apply(inner, Origin::default(), Table::tick);
+        self.clock.now()
+    }
+
+    fn view(&self, inner: &mut Inner, key: &LockKey) -> LockView {
+        let now = self.pass_time(inner);
+        let lock = inner.table.lock(key);
+        lock.map(|lock| views::view(&inner.table, lock, now))
+            .unwrap_or_default()
     }
 
     /// Lets time pass, and says when it is to be called again.
     fn tick(&self) -> Option<Duration> {
         let mut inner = self.lock();
-        let now = self.clock.now();
-        for (key, outcome) in inner.table.tick(now) {
-            self.follow_up(&mut inner, &key, &outcome);
-        }
+        let now = self.pass_time(&mut inner);
         inner.armed = inner.table.next_alarm();
         inner.armed.map(|next| next.since(now))
     }
 }
 
 impl Inner {
+    fn is_open(&self) -> Result<(), StoreError> {
+        if self.closed { Err(closed()) } else { Ok(()) }
+    }
+
+    /// Tells those whom an event concerns.
+    fn hear(&mut self, key: &LockKey, event: &Event) {
+        let (request, over) = match event {
+            Event::Granted(grant) => (Some(&grant.wish.request_id), None),
+            Event::Ended(grant, cause) => (
+                Some(&grant.wish.request_id),
+                Some((grant.wish.in_session, *cause)),
+            ),
+            Event::Left(wish, cause) => (Some(&wish.request_id), Some((wish.in_session, *cause))),
+            Event::Barred(_) | Event::Rested => (None, None),
+            Event::Queued(_) | Event::Forgotten(_) | Event::Resting(_) | Event::Noted(_) => return,
+        };
+        if let Some(request) = request
+            && let Some(handler) = self.handlers.get_mut(&(key.clone(), request.clone()))
+        {
+            handler.over = over;
+            handler.wake();
+        }
+        if let Some(onlookers) = self.onlookers.get(key) {
+            onlookers
+                .values()
+                .for_each(|onlooker| onlooker.notify_one());
+        }
+    }
+
     /// A lease id that nobody has: a positive int64, as etcd's, and not to be guessed.
     fn fresh_lease(&self) -> LeaseId {
         loop {
             let (high, low) = Uuid::new_v4().as_u64_pair();
             let lease = LeaseId(((high ^ low.rotate_left(32)) >> 1).cast_signed());
-            if lease.0 != 0 && self.table.key_of(lease).is_none() {
+            if lease.0 != 0 && self.table.is_unused(lease) {
                 return lease;
             }
         }
@@ -365,6 +381,16 @@ async fn keep_time(shared: Weak<Shared>, alarm: Arc<Notify>) {
             },
             None => alarm.notified().await,
         }
+    }
+}
+
+fn renewal(answer: &Answer) -> Option<Renewal> {
+    match answer {
+        Answer::Renewed(ttl) => Some(Renewal {
+            ttl: *ttl,
+            remaining: *ttl,
+        }),
+        _ => None,
     }
 }
 

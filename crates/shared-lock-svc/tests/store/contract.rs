@@ -2,8 +2,6 @@
 //! may have. Each behaviour has locks of its own, so that those of a list run side by side on one
 //! store and wait for their expiries together.
 
-#![allow(dead_code, reason = "stores take the capabilities in one by one")]
-
 mod asks;
 
 mod expiry;
@@ -170,9 +168,17 @@ behaviours![DEADLOCK:
     deadlock::only_sessions_that_read_or_write_are_told,
 ];
 
+/// Everything there is, all at once on one store.
+pub(crate) async fn check_whole(store: Store) {
+    let all = [
+        CORE, MODES, SESSIONS, DELAY, NOTES, VERIFY, FORCE, ALL, LISTING, EVENTS, DEADLOCK,
+    ];
+    keeps(store, all.concat()).await;
+}
+
 /// What every store does.
 pub(crate) async fn check(store: Store) {
-    keeps(Arc::clone(&store), CORE).await;
+    keeps(Arc::clone(&store), CORE.to_vec()).await;
     assert_eq!(
         store.token_epoch().await.unwrap(),
         store.token_epoch().await.unwrap()
@@ -182,52 +188,52 @@ pub(crate) async fn check(store: Store) {
 
 /// Readers and writers, permits, one queue for all modes.
 pub(crate) async fn check_modes(store: Store) {
-    keeps(store, MODES).await;
+    keeps(store, MODES.to_vec()).await;
 }
 
 /// Sessions.
 pub(crate) async fn check_sessions(store: Store) {
-    keeps(store, SESSIONS).await;
+    keeps(store, SESSIONS.to_vec()).await;
 }
 
 /// Lock-delay; needs sessions, readers and permits.
 pub(crate) async fn check_delay(store: Store) {
-    keeps(store, DELAY).await;
+    keeps(store, DELAY.to_vec()).await;
 }
 
 /// Notes; needs readers.
 pub(crate) async fn check_notes(store: Store) {
-    keeps(store, NOTES).await;
+    keeps(store, NOTES.to_vec()).await;
 }
 
 /// Verification; needs sessions and readers.
 pub(crate) async fn check_verify(store: Store) {
-    keeps(store, VERIFY).await;
+    keeps(store, VERIFY.to_vec()).await;
 }
 
 /// Release by force; needs sessions, readers and permits.
 pub(crate) async fn check_force(store: Store) {
-    keeps(store, FORCE).await;
+    keeps(store, FORCE.to_vec()).await;
 }
 
 /// Several locks at once; needs sessions, notes, readers and permits.
 pub(crate) async fn check_all(store: Store) {
-    keeps(store, ALL).await;
+    keeps(store, ALL.to_vec()).await;
 }
 
 /// Listing; needs readers.
 pub(crate) async fn check_listing(store: Store) {
-    keeps(store, LISTING).await;
+    keeps(store, LISTING.to_vec()).await;
 }
 
 /// Events; needs sessions, readers, force.
 pub(crate) async fn check_events(store: Store) {
-    keeps(store, EVENTS).await;
+    keeps(store, EVENTS.to_vec()).await;
 }
 
 /// Deadlock detection; needs sessions, readers and permits.
 pub(crate) async fn check_deadlock(store: Store) {
-    keeps(store, DEADLOCK).await;
+    keeps(store, DEADLOCK.to_vec()).await;
 }
 
 /// A store that is closed ends its waits at once and takes no more; holders go on.
@@ -253,12 +259,12 @@ pub(crate) async fn check_close(store: Store) {
 }
 
 /// Runs every behaviour on `store`, and fails with the names of those that do not hold.
-async fn keeps(store: Store, behaviours: &'static [(&'static str, Behaviour)]) {
+async fn keeps(store: Store, behaviours: Vec<(&'static str, Behaviour)>) {
     let mut running = JoinSet::new();
     for (name, behaviour) in behaviours {
         let done = timeout(Duration::from_secs(60), behaviour(Arc::clone(&store)));
         let done = tokio::spawn(done);
-        running.spawn(async move { (*name, matches!(done.await, Ok(Ok(())))) });
+        running.spawn(async move { (name, matches!(done.await, Ok(Ok(())))) });
     }
     let broken: Vec<_> = running
         .join_all()

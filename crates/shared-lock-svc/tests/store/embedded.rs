@@ -38,9 +38,9 @@ async fn reopen(store: Store, dir: &Path) -> Store {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_embedded_store_keeps_the_contract() {
+async fn the_embedded_store_keeps_the_whole_contract() {
     let dir = TempDir::new().unwrap();
-    contract::check(open(dir.path()).await).await;
+    contract::check_whole(open(dir.path()).await).await;
 }
 
 #[tokio::test]

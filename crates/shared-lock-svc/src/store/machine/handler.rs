@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::{Inner, Shared, StoreError, closed};
+use super::{Inner, Origin, Shared, StoreError, closed};
 use crate::{
     lease::{Claim, LockKey, RequestId},
-    state::Command,
+    state::{Cause, Command},
 };
 
 /// What the machine knows of a running acquire. The same request arriving again joins it.
@@ -16,6 +16,8 @@ pub(super) struct Handler {
     callers: usize,
     /// Whether a caller was told that it holds the lock: then it is theirs to release.
     pub(super) told: bool,
+    /// That the request is over, whether it was in a session, and why.
+    pub(super) over: Option<(bool, Cause)>,
 }
 
 /// One caller's part in a running acquire. When the last one is dropped and nobody was told of a
@@ -29,11 +31,15 @@ pub(super) struct Handling {
 /// How a running acquire stands.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Look {
-    /// It holds the lock, once the journal has settled up to there.
-    Granted(u64),
+    /// It holds the lock.
+    Granted,
     /// It stands in the queue.
     Waiting,
-    /// It was ended.
+    /// It has waited long enough.
+    WaitOver,
+    /// Its session is gone.
+    SessionGone,
+    /// It was ended, or what it got is over before it was told.
     Ended,
 }
 
@@ -43,6 +49,7 @@ impl Handler {
             wake: watch::Sender::new(()),
             callers: 0,
             told: false,
+            over: None,
         };
         let handling = handler.join(shared, id);
         (handler, handling)
@@ -77,21 +84,28 @@ impl Handling {
         let _ = self.woken.changed().await;
     }
 
-    pub(super) fn look(&self) -> Result<Look, StoreError> {
+    /// How it stands, and how far the journal must be before it may be told.
+    pub(super) fn look(&self) -> Result<(Look, u64), StoreError> {
         let inner = self.shared.lock();
-        let look = self.look_in(&inner, self.shared.position());
+        let look = self.look_in(&inner);
         if look == Look::Waiting && inner.closed {
             return Err(closed());
         }
-        Ok(look)
+        Ok((look, self.shared.position()))
     }
 
-    pub(super) fn look_in(&self, inner: &Inner, position: u64) -> Look {
+    pub(super) fn look_in(&self, inner: &Inner) -> Look {
         let (key, request) = &self.id;
-        match inner.table.lock(key) {
-            Some(lock) if lock.grant_of(request).is_some() => Look::Granted(position),
-            Some(lock) if lock.is_waiting(request) => Look::Waiting,
-            _ => Look::Ended,
+        let over = inner
+            .handlers
+            .get(&self.id)
+            .and_then(|handler| handler.over);
+        match (over, inner.table.lock(key)) {
+            (Some((true, Cause::Expired | Cause::SessionEnded)), _) => Look::SessionGone,
+            (Some((_, Cause::WaitOver)), _) => Look::WaitOver,
+            (Some(_), _) | (_, None) => Look::Ended,
+            (_, Some(lock)) if lock.grant_of(request).is_some() => Look::Granted,
+            (_, Some(_)) => Look::Waiting,
         }
     }
 }
@@ -110,8 +124,12 @@ impl Drop for Handling {
         inner.handlers.remove(&self.id);
         if !told {
             let (key, request) = &self.id;
-            let end = Command::Release(Claim::Request(request.clone()));
-            self.shared.apply(&mut inner, key, end);
+            let end = Command::Release {
+                claim: Claim::Request(request.clone()),
+                note: None,
+            };
+            let step = |table: &mut crate::state::Table, now| table.step(key, end, now);
+            self.shared.apply(&mut inner, Origin::default(), step);
         }
     }
 }

@@ -1,40 +1,54 @@
 //! Locks as others see them.
 
 use crate::{
-    lease::{Held, HolderView, LockView, Mode, WaiterView},
-    state::{Lock, Moment},
+    lease::{Held, HolderView, LockPage, LockView, PageRequest, WaiterView},
+    state::{Lock, Moment, Table},
 };
 
 /// What somebody is told who does not get the lock.
-pub(super) fn held(lock: Option<&Lock>, now: Moment) -> Held {
-    let grant = lock.and_then(|lock| lock.grant.as_ref());
+pub(super) fn held(table: &Table, lock: Option<&Lock>, now: Moment) -> Held {
+    let grant = lock.and_then(|lock| lock.grants.first());
     Held {
         holder: grant.map(|grant| grant.wish.holder.clone()),
         lease_id: grant.map(|grant| grant.wish.lease_id),
         held_for: grant.map(|grant| now.since(grant.since)),
-        remaining: grant.map(|grant| grant.until.since(now)),
+        remaining: grant.map(|grant| table.end_of(grant).since(now)),
         queue_length: lock.map_or(0, |lock| lock.queue.len()),
     }
 }
 
 /// What everybody may see.
-pub(super) fn view(lock: &Lock, now: Moment) -> LockView {
-    let holders = lock.grant.iter().map(|grant| HolderView {
+pub(super) fn view(table: &Table, lock: &Lock, now: Moment) -> LockView {
+    let holders = lock.grants.iter().map(|grant| HolderView {
         holder: Some(grant.wish.holder.clone()),
-        mode: Mode::Exclusive,
+        mode: grant.wish.mode,
         fencing_token: grant.token,
         held_for: Some(now.since(grant.since)),
         ttl: Some(grant.wish.ttl),
-        remaining: Some(grant.until.since(now)),
+        remaining: Some(table.end_of(grant).since(now)),
         metadata: grant.wish.metadata.clone(),
     });
     let waiters = lock.queue.iter().map(|waiter| WaiterView {
         holder: waiter.wish.holder.clone(),
-        mode: Mode::Exclusive,
+        mode: waiter.wish.mode,
         waiting_for: Some(now.since(waiter.since)),
     });
     LockView {
         holders: holders.collect(),
         waiters: waiters.collect(),
+    }
+}
+
+/// A page of the locks that somebody holds or waits for.
+pub(super) fn page(table: &Table, page: &PageRequest, now: Moment) -> LockPage {
+    let mut busy = table.busy(&page.prefix, page.after.as_ref());
+    let locks = busy
+        .by_ref()
+        .take(page.limit)
+        .map(|(key, lock)| (key.clone(), view(table, lock, now)))
+        .collect();
+    LockPage {
+        locks,
+        more: busy.next().is_some(),
     }
 }

@@ -153,13 +153,13 @@ pub(super) async fn every_mode_may_be_wanted(store: Store) {
     takes(&store, permit("modes-2", "permit", 3, 1)).await;
     let mut asked = exclusive(&["modes-1", "modes-2", "modes-3"]);
     asked.locks[0].mode = Mode::Shared;
-    asked.locks[1].mode = permit("", "", 3, 3).mode;
+    asked.locks[1].mode = permit("any", "any", 3, 3).mode;
     let outcome = store.acquire_all(asked.clone()).await.unwrap();
     let AllAcquisition::Held(which, _) = outcome else {
         panic!("{outcome:?}")
     };
     assert_eq!(which, key("modes-2"), "it is too heavy");
-    asked.locks[1].mode = permit("", "", 3, 2).mode;
+    asked.locks[1].mode = permit("any", "any", 3, 2).mode;
     asked.request_id = RequestId::random();
     takes_all(&store, asked).await;
     assert_eq!(names(&store, "modes-1").await.0, ["reader", "all"]);

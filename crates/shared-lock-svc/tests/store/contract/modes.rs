@@ -145,7 +145,10 @@ pub(super) async fn permits_fit_up_to_the_limit(store: Store) {
     takes(&store, permit("permits", "fits", 3, 1)).await;
     let view = store.inspect(&key("permits")).await.unwrap();
     let modes: Vec<_> = view.holders.iter().map(|held| held.mode).collect();
-    let asked = [permit("", "", 3, 2).mode, permit("", "", 3, 1).mode];
+    let asked = [
+        permit("any", "any", 3, 2).mode,
+        permit("any", "any", 3, 1).mode,
+    ];
     assert_eq!(modes, asked);
 }
 

@@ -1,11 +1,10 @@
 //! Planted bugs: what each of them breaks must be seen, or the simulation proves nothing.
 
-use std::{collections::VecDeque, time::Duration};
+mod machine;
 
-use shared_lock_svc::{
-    lease::Claim,
-    state::{Answer, Command, Ended, Lock, Moment, Outcome, Step, step},
-};
+use std::{sync::Arc, time::Duration};
+
+use shared_lock_svc::state::{Answer, Command, Moment, Moved, Saved, Several, Step, Table, step};
 
 /// What is wrong with a world.
 #[derive(Clone)]
@@ -13,12 +12,14 @@ pub(crate) struct Bugs {
     pub(crate) name: &'static str,
     /// What moves the locks.
     pub(crate) step: Step,
-    /// A restart begins to count tokens anew.
-    pub(crate) tokens_restart: bool,
-    /// A restart remembers no ended requests.
-    pub(crate) restart_forgets_ended: bool,
+    /// What a restart makes of what it finds.
+    pub(crate) restart: fn(&mut Saved),
     /// Answers do not wait for the disk.
     pub(crate) answers_before_sync: bool,
+    /// Of several locks, those are taken that are free.
+    pub(crate) all_means_some: bool,
+    /// A request for several locks does not hear when one of them changes.
+    pub(crate) never_looks_again: bool,
     /// The resource takes every write, whatever its token.
     pub(crate) unfenced: bool,
 }
@@ -27,9 +28,10 @@ pub(crate) struct Bugs {
 pub(crate) const NONE: Bugs = Bugs {
     name: "nothing",
     step,
-    tokens_restart: false,
-    restart_forgets_ended: false,
+    restart: |_| {},
     answers_before_sync: false,
+    all_means_some: false,
+    never_looks_again: false,
     unfenced: false,
 };
 
@@ -37,32 +39,98 @@ const fn machine(name: &'static str, step: Step) -> Bugs {
     Bugs { name, step, ..NONE }
 }
 
+const fn restart(name: &'static str, restart: fn(&mut Saved)) -> Bugs {
+    Bugs {
+        name,
+        restart,
+        ..NONE
+    }
+}
+
 /// Worlds in which one thing is wrong.
 pub(crate) const BUGS: &[Bugs] = &[
-    machine("a release does not look at the token", release_skips_token),
-    machine("a keepalive does not look at the lease", any_lease_renews),
-    machine("ended requests are forgotten at once", forgets_ended),
-    machine("the second waiter is served first", second_first),
-    machine("leases never run out", never_expires),
-    machine("leases run out early", expires_early),
-    machine("a hand-over keeps the token", handover_keeps_token),
-    machine("a release wakes nobody", release_wakes_nobody),
-    machine("who gave up stays in the queue", give_up_stays),
-    machine("a held lock is given to whoever asks", gives_what_is_held),
-    machine("keepalives are answered, not made", keepalive_does_nothing),
-    Bugs {
-        name: "tokens restart with the process",
-        tokens_restart: true,
-        ..NONE
-    },
-    Bugs {
-        name: "ended requests are not durable",
-        restart_forgets_ended: true,
-        ..NONE
-    },
+    machine(
+        "a release does not look at the token",
+        machine::release_skips_token,
+    ),
+    machine(
+        "a release looks at the lease alone",
+        machine::release_by_lease,
+    ),
+    machine(
+        "a keepalive does not look at the lease",
+        machine::any_lease_renews,
+    ),
+    machine(
+        "ended requests are forgotten at once",
+        machine::forgets_ended,
+    ),
+    machine("the second waiter is served first", machine::second_first),
+    machine("leases never run out", machine::never_expires),
+    machine("leases run out early", machine::expires_early),
+    machine("a hand-over keeps the token", machine::handover_keeps_token),
+    machine("a release wakes nobody", machine::release_wakes_nobody),
+    machine("a hand-over serves one reader alone", machine::serves_one),
+    machine("waits are never over", machine::waits_for_ever),
+    machine(
+        "a held lock is given to whoever asks",
+        machine::gives_what_is_held,
+    ),
+    machine(
+        "keepalives are answered, not made",
+        machine::keepalive_does_nothing,
+    ),
+    machine(
+        "a reader passes a writer that waits",
+        machine::reader_passes_writer,
+    ),
+    machine("a writer joins readers", machine::writer_joins_readers),
+    machine("each permit counts its own limit alone", machine::own_limit),
+    machine("who does not fit is skipped", machine::skips_the_heavy),
+    machine("a lock rests after a release", machine::rests_after_release),
+    machine("a lock does not rest after an expiry", machine::never_rests),
+    machine(
+        "a note is lost at a hand-over",
+        machine::handover_loses_note,
+    ),
+    machine(
+        "a note is left by whoever comes too late",
+        machine::late_note,
+    ),
+    machine(
+        "a session that is over keeps its tenures",
+        machine::session_leaves_tenures,
+    ),
+    machine("force ends the first holder alone", machine::force_ends_one),
+    machine(
+        "whoever waits in a ring goes on waiting",
+        machine::ring_goes_on,
+    ),
+    restart("tokens restart with the process", |saved| {
+        saved.last_token = 0
+    }),
+    restart("ended requests are not durable", |saved| {
+        saved.ended.clear()
+    }),
+    restart("notes are not durable", |saved| saved.notes.clear()),
+    restart("delays are not durable", |saved| saved.resting.clear()),
+    restart("a restart ends sessions", |saved| {
+        saved.sessions.clear();
+        saved.grants.retain(|(_, grant)| !grant.wish.in_session);
+    }),
     Bugs {
         name: "answers do not wait for the disk",
         answers_before_sync: true,
+        ..NONE
+    },
+    Bugs {
+        name: "all locks at once means some of them",
+        all_means_some: true,
+        ..NONE
+    },
+    Bugs {
+        name: "several locks are not looked at again",
+        never_looks_again: true,
         ..NONE
     },
     Bugs {
@@ -72,103 +140,28 @@ pub(crate) const BUGS: &[Bugs] = &[
     },
 ];
 
-fn release_skips_token(lock: Lock, command: Command, now: Moment) -> (Lock, Outcome) {
-    let command = match (command, &lock.grant) {
-        (Command::Release(Claim::Tenure { .. }), Some(grant)) => Command::Release(Claim::Tenure {
-            lease_id: grant.wish.lease_id,
-            fencing_token: grant.token,
-        }),
-        (command, _) => command,
-    };
-    step(lock, command, now)
-}
-
-fn any_lease_renews(lock: Lock, command: Command, now: Moment) -> (Lock, Outcome) {
-    let command = match (command, &lock.grant) {
-        (Command::KeepAlive(_), Some(grant)) => Command::KeepAlive(grant.wish.lease_id),
-        (command, _) => command,
-    };
-    step(lock, command, now)
-}
-
-fn forgets_ended(lock: Lock, command: Command, now: Moment) -> (Lock, Outcome) {
-    let (mut lock, outcome) = step(lock, command, now);
-    lock.ended = Ended::default();
-    (lock, outcome)
-}
-
-fn second_first(mut lock: Lock, command: Command, now: Moment) -> (Lock, Outcome) {
-    if matches!(command, Command::Release(Claim::Tenure { .. })) && lock.queue.len() > 1 {
-        lock.queue.swap(0, 1);
-    }
-    step(lock, command, now)
-}
-
-fn never_expires(mut lock: Lock, command: Command, now: Moment) -> (Lock, Outcome) {
-    if let Some(grant) = &mut lock.grant {
-        grant.until = now + Duration::from_secs(1);
-    }
-    step(lock, command, now)
-}
-
-fn expires_early(mut lock: Lock, command: Command, now: Moment) -> (Lock, Outcome) {
-    if let Some(grant) = &mut lock.grant
-        && grant.until.since(now) < grant.wish.ttl / 4
-    {
-        grant.until = now;
-    }
-    step(lock, command, now)
-}
-
-fn handover_keeps_token(lock: Lock, command: Command, now: Moment) -> (Lock, Outcome) {
-    let before = lock.grant.as_ref().map(|grant| grant.token);
-    let (mut lock, outcome) = step(lock, command, now);
-    if let (Some(before), Some(grant)) = (before, &mut lock.grant) {
-        grant.token = before;
-        lock.last_token = before.0.get();
-    }
-    (lock, outcome)
-}
-
-fn release_wakes_nobody(mut lock: Lock, command: Command, now: Moment) -> (Lock, Outcome) {
-    if !matches!(command, Command::Release(_)) {
-        return step(lock, command, now);
-    }
-    let queue = std::mem::take(&mut lock.queue);
-    let (mut lock, outcome) = step(lock, command, now);
-    lock.queue = queue;
-    (lock, outcome)
-}
-
-fn give_up_stays(lock: Lock, command: Command, now: Moment) -> (Lock, Outcome) {
-    let queue: VecDeque<_> = lock.queue.clone();
-    let gives_up = matches!(command, Command::GiveUp(_));
-    let (mut lock, outcome) = step(lock, command, now);
-    if gives_up && outcome.answer == Answer::Held {
-        lock.queue = queue;
-        for waiter in &mut lock.queue {
-            waiter.until = now + Duration::from_secs(60);
+impl Bugs {
+    /// Takes one lock after the other, up to the first that is held.
+    pub(crate) fn take_some(&self, table: &mut Table, several: &Several, now: Moment) -> Moved {
+        let mut all = table.tick(now);
+        if let Some((holder, ttl)) = several.opens.clone() {
+            let opened = table.open_session(several.session, holder, ttl, now);
+            all.changes.extend(opened.changes);
         }
+        all.answer = Answer::Granted;
+        for (key, wish) in &several.wishes {
+            let acquire = Command::Acquire {
+                wish: Arc::clone(wish),
+                wait: Duration::ZERO,
+            };
+            let moved = table.step(key, acquire, now);
+            all.events.extend(moved.events);
+            all.changes.extend(moved.changes);
+            if moved.answer != Answer::Granted {
+                all.answer = Answer::HeldAt(key.clone());
+                break;
+            }
+        }
+        all
     }
-    (lock, outcome)
-}
-
-fn gives_what_is_held(mut lock: Lock, command: Command, now: Moment) -> (Lock, Outcome) {
-    let asks_at_once = matches!(&command, Command::Acquire { wait, .. } if wait.is_zero());
-    if asks_at_once && lock.queue.is_empty() {
-        lock.grant = None;
-    }
-    step(lock, command, now)
-}
-
-fn keepalive_does_nothing(lock: Lock, command: Command, now: Moment) -> (Lock, Outcome) {
-    if !matches!(command, Command::KeepAlive(_)) {
-        return step(lock, command, now);
-    }
-    let until = lock.grant.as_ref().map(|grant| grant.until);
-    let (mut lock, outcome) = step(lock, command, now);
-    if let (Some(grant), Some(until)) = (&mut lock.grant, until) {
-        grant.until = until;
-    }
-    (lock, outcome)
 }

@@ -1,308 +1,354 @@
-//! What must hold, looked at after every step and every answer.
+//! What must hold, looked at after every step and every answer. The judge keeps books of its own
+//! about every lock, from what was asked and what the machine says that happened, and knows nothing
+//! of how it came to that.
+
+mod books;
+mod events;
+mod rings;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     time::Duration,
 };
 
 use shared_lock_svc::{
-    lease::{Claim, FencingToken, LeaseId, LockKey, RequestId},
-    state::{Answer, Cause, Command, Event, Lock, Moment, Outcome, Table},
+    lease::{Claim, FencingToken, LeaseId, LockKey, Mode, Note},
+    state::{Answer, Event, Grant, Moment, Moved, Several, Table},
 };
 
-/// How long after its due time a waiter may still be without a lock that is free.
-const SLACK: Duration = Duration::from_secs(1);
+use self::books::{Book, Promise};
+use super::server::{Ask, Id};
 
 #[derive(Default)]
 pub(crate) struct Judge {
-    locks: HashMap<LockKey, Seen>,
+    locks: BTreeMap<LockKey, Book>,
+    sessions: BTreeMap<LeaseId, Session>,
+    sessions_ever: Vec<LeaseId>,
     /// The token that was told for a request: one at most.
-    told: HashMap<RequestId, FencingToken>,
+    told: HashMap<Id, FencingToken>,
     /// Requests whose end was acknowledged.
-    ended: HashSet<RequestId>,
+    ended: HashSet<Id>,
     pub(crate) violation: Option<String>,
     pub(crate) grants_told: usize,
+    pub(crate) deadlocks: usize,
 }
 
-/// What the judge has seen of one lock.
-#[derive(Default)]
-struct Seen {
-    /// What a client was promised last.
-    promise: Option<Promise>,
-    /// The lease that the machine should hold now, and when it is due to run out.
-    running: Option<(RequestId, Moment)>,
-    highest_told: Option<FencingToken>,
-    queue: Vec<Waiting>,
-    /// Requests that somebody asked to end.
-    asked_to_end: HashSet<RequestId>,
-}
-
-struct Promise {
-    request: RequestId,
-    lease: LeaseId,
-    token: FencingToken,
-    until: Moment,
-    given_back: bool,
-}
-
-struct Waiting {
-    request: RequestId,
-    until: Moment,
-}
-
-impl Seen {
-    /// What a client still relies on.
-    fn promised(&self, now: Moment) -> Option<&Promise> {
-        self.promise
-            .as_ref()
-            .filter(|promise| promise.until > now && !promise.given_back)
-    }
+/// A session.
+struct Session {
+    ttl: Duration,
+    due: Moment,
+    /// How long a client may rely on it.
+    promised: Option<Moment>,
 }
 
 impl Judge {
-    /// A command is about to be carried out.
-    pub(crate) fn command(&mut self, key: &LockKey, command: &Command) {
-        let seen = self.locks.entry(key.clone()).or_default();
-        let ends_promise = |promise: &Promise| match command {
-            Command::Release(Claim::Request(request)) => promise.request == *request,
-            Command::Release(Claim::Tenure {
-                lease_id,
-                fencing_token,
-            }) => promise.lease == *lease_id && promise.token == *fencing_token,
-            _ => false,
-        };
-        if let Some(promise) = &mut seen.promise
-            && ends_promise(promise)
-        {
-            promise.given_back = true;
-            seen.asked_to_end.insert(promise.request.clone());
-        }
-        if let Command::Release(Claim::Request(request)) | Command::GiveUp(request) = command {
-            seen.asked_to_end.insert(request.clone());
+    /// Something is about to be carried out.
+    pub(crate) fn asked(&mut self, ask: &Ask) {
+        match ask {
+            Ask::Release { key, claim, .. } => {
+                let book = self.book(key);
+                book.promises.retain(|promise| !promise.is_claimed(claim));
+            }
+            Ask::Force(key) => {
+                let book = self.book(key);
+                book.promises.clear();
+                book.forced_up_to = book.highest;
+            }
+            Ask::EndSession(id) => {
+                if let Some(session) = self.sessions.get_mut(id) {
+                    session.promised = None;
+                }
+                for book in self.locks.values_mut() {
+                    book.promises.retain(|promise| promise.session != Some(*id));
+                }
+            }
+            _ => {}
         }
     }
 
-    /// It was carried out: this came of it, and so the lock is now.
-    pub(crate) fn stepped(
-        &mut self,
-        key: &LockKey,
-        command: &Command,
-        outcome: &Outcome,
-        lock: Option<&Lock>,
-        now: Moment,
-    ) {
-        for event in &outcome.events {
-            match event {
-                Event::Granted(request) => self.granted(key, request, lock, now),
-                Event::Ended(request, cause) => self.has_ended(key, request, *cause, now),
-                Event::Forgotten(_) => {}
-            }
+    /// It was carried out: this came of it, and was written up to `position`.
+    pub(crate) fn moved(&mut self, ask: &Ask, moved: &Moved, position: u64, now: Moment) {
+        if let Ask::OpenSession {
+            id: Some(id), ttl, ..
+        } = ask
+        {
+            self.begin_session(*id, *ttl, now);
         }
-        match (command, outcome.answer) {
-            (Command::Acquire { wish, wait }, Answer::Queued) => {
-                let seen = self.seen(key);
-                if !seen
-                    .queue
-                    .iter()
-                    .any(|waiting| waiting.request == wish.request_id)
-                {
-                    seen.queue.push(Waiting {
-                        request: wish.request_id.clone(),
-                        until: now + *wait,
-                    });
-                }
-            }
-            (Command::KeepAlive(lease), Answer::Renewed) => self.renewed(key, *lease, lock, now),
-            (Command::KeepAlive(lease), Answer::Gone) => self.gone(key, *lease, now),
-            _ => {}
+        if let (Ask::AcquireAll { several, .. }, Answer::Granted) = (ask, &moved.answer)
+            && let Some((_, ttl)) = &several.opens
+        {
+            self.begin_session(several.session, *ttl, now);
         }
-        self.nobody_starves(key, lock, now);
+        for (key, event) in &moved.events {
+            self.happened(ask, key, event, position, now);
+        }
+        self.sessions.retain(|_, session| session.due > now);
+        self.answered(ask, moved, now);
+        self.nobody_waits_in_vain(now);
+    }
+
+    /// Several locks are still wanted: not all of them may be there to be had.
+    pub(crate) fn tries(&mut self, several: &Several, now: Moment) {
+        if several.opens.is_none() && !self.sessions.contains_key(&several.session) {
+            return;
+        }
+        let is_free = |(key, mode): (&LockKey, Mode)| {
+            let book = self.locks.get(key);
+            book.is_none_or(|book| book.is_free_for(mode, now))
+        };
+        let mut wanted = several.wishes.iter().map(|(key, wish)| (key, wish.mode));
+        if wanted.all(is_free) {
+            self.fault("several locks are all free, and still waited for".into());
+        }
     }
 
     /// A client is told that it has the lock.
-    pub(crate) fn tells(
-        &mut self,
-        key: &LockKey,
-        request: &RequestId,
-        lease: LeaseId,
-        token: FencingToken,
-        until: Moment,
-    ) {
+    pub(crate) fn tells(&mut self, id: &Id, grant: &Grant, note: Option<Note>, until: Moment) {
+        let (key, request) = id;
         self.grants_told += 1;
-        let seen = self.seen(key);
-        if seen.highest_told >= Some(token) {
-            let highest = seen.highest_told;
-            return self.fault(format!("{request} is told token {token} after {highest:?}"));
+        let token = grant.token;
+        if self.ended.contains(id) {
+            self.fault(format!("{request} got {key} after it was ended"));
         }
-        seen.highest_told = Some(token);
-        seen.promise = Some(Promise {
+        let before = self.told.insert(id.clone(), token);
+        if before.is_some_and(|before| before != token) {
+            self.fault(format!("{request} got tokens {before:?} and {token}"));
+        }
+        let book = self.book(key);
+        let holds = book
+            .holders
+            .iter()
+            .any(|it| it.request == *request && it.token == token);
+        let right = book.note() == note.as_ref();
+        book.highest_told = book.highest_told.max(Some(token));
+        book.promises.retain(|promise| promise.request != *request);
+        book.promises.push(Promise {
             request: request.clone(),
-            lease,
+            lease: grant.wish.lease_id,
+            session: grant.wish.session(),
             token,
+            mode: grant.wish.mode,
             until,
-            given_back: false,
         });
-        if self.ended.contains(request) {
-            return self.fault(format!("{request} got the lock after it was ended"));
+        if !holds {
+            self.fault(format!(
+                "{request} is told token {token} of {key}, and does not hold it"
+            ));
         }
-        if let Some(before) = self.told.insert(request.clone(), token)
-            && before != token
-        {
-            self.fault(format!("{request} got tokens {before} and {token}"));
+        if !right {
+            self.fault(format!(
+                "{request} is told a note of {key} that nobody left: {note:?}"
+            ));
         }
     }
 
-    /// A client is told that its request is over, or was.
-    pub(crate) fn tells_end(&mut self, request: &RequestId) {
-        self.ended.insert(request.clone());
+    /// A client is told that a session lives.
+    pub(crate) fn tells_session(&mut self, id: LeaseId, until: Moment) {
+        match self.sessions.get_mut(&id) {
+            Some(session) => session.promised = Some(until),
+            None => self.fault(format!("session {id} is told, and is not there")),
+        }
+    }
+
+    /// What was written up to `position` was acknowledged, the end of a request perhaps.
+    pub(crate) fn acknowledged(&mut self, ended: Option<Id>, position: u64) {
+        self.ended.extend(ended);
+        for book in self.locks.values_mut() {
+            book.settle_notes(position);
+        }
     }
 
     /// What nobody was told may be forgotten: the ends of requests too.
     pub(crate) fn crashed(&mut self) {
-        for seen in self.locks.values_mut() {
-            seen.queue.clear();
-            seen.asked_to_end.clear();
-            seen.running = None;
+        for book in self.locks.values_mut() {
+            book.queue.clear();
+            book.over.clear();
+            book.highest = book.highest_told;
         }
     }
 
     /// The server is back. What was promised must be there, for its full life again.
     pub(crate) fn restarted(&mut self, table: &Table, now: Moment) {
         let mut faults = Vec::new();
-        for (key, seen) in &mut self.locks {
-            let grant = table.lock(key).and_then(|lock| lock.grant.as_ref());
-            seen.running = grant.map(|grant| (grant.wish.request_id.clone(), now + grant.wish.ttl));
-            if let Some(promise) = seen.promised(now)
-                && grant.is_none_or(|grant| grant.token != promise.token)
-            {
-                faults.push(format!(
-                    "{} was promised {key} and lost it in a restart",
-                    promise.request
-                ));
-            }
-            if let Some(grant) = grant
-                && self.ended.contains(&grant.wish.request_id)
-            {
-                faults.push(format!(
-                    "{} holds again after it was ended",
-                    grant.wish.request_id
-                ));
+        for (id, session) in &self.sessions {
+            let promised = session.promised.is_some_and(|until| until > now);
+            if promised && table.session(*id).is_none() {
+                faults.push(format!("session {id} was promised and lost in a restart"));
             }
         }
+        for id in &self.sessions_ever {
+            match table.session(*id) {
+                Some(open) => {
+                    let promised = self.sessions.get(id).and_then(|session| session.promised);
+                    let session = Session {
+                        ttl: open.ttl,
+                        due: open.until,
+                        promised,
+                    };
+                    self.sessions.insert(*id, session);
+                }
+                None => drop(self.sessions.remove(id)),
+            }
+        }
+        for (key, book) in &mut self.locks {
+            faults.extend(book.restarted(key, table.lock(key), now));
+            let ended = &self.ended;
+            let back = book
+                .holders
+                .iter()
+                .map(|it| (key.clone(), it.request.clone()));
+            faults.extend(
+                back.filter(|id| ended.contains(id))
+                    .map(|(key, request)| format!("{request} holds {key} again after its end")),
+            );
+        }
         faults.into_iter().for_each(|fault| self.fault(fault));
+    }
+
+    /// How many locks have a note.
+    pub(crate) fn notes(&self) -> usize {
+        let noted = self.locks.values().filter(|book| book.note().is_some());
+        noted.count()
     }
 
     pub(crate) fn fault(&mut self, fault: String) {
         self.violation.get_or_insert(fault);
     }
 
-    fn seen(&mut self, key: &LockKey) -> &mut Seen {
+    fn book(&mut self, key: &LockKey) -> &mut Book {
         self.locks.entry(key.clone()).or_default()
     }
 
-    fn granted(&mut self, key: &LockKey, request: &RequestId, lock: Option<&Lock>, now: Moment) {
-        let acknowledged = self.ended.contains(request);
-        let seen = self.seen(key);
-        let grant = lock.and_then(|lock| lock.grant.as_ref());
-        let grant = grant.filter(|grant| grant.wish.request_id == *request);
-        let mut faults = Vec::new();
-        if let Some(promise) = seen.promised(now) {
-            faults.push(format!(
-                "{request} was granted what {} still has",
-                promise.request
-            ));
-        }
-        if let Some(grant) = grant {
-            if seen.highest_told >= Some(grant.token) {
-                faults.push(format!("{request} got token {} again", grant.token));
+    fn begin_session(&mut self, id: LeaseId, ttl: Duration, now: Moment) {
+        let session = Session {
+            ttl,
+            due: now + ttl,
+            promised: None,
+        };
+        self.sessions.insert(id, session);
+        self.sessions_ever.push(id);
+    }
+
+    fn answered(&mut self, ask: &Ask, moved: &Moved, now: Moment) {
+        match (ask, &moved.answer) {
+            (Ask::Acquire { key, wish, .. }, Answer::Held)
+                if self.book(key).is_free_for(wish.mode, now) =>
+            {
+                self.fault(format!("{} is told that {key} is held", wish.request_id));
             }
-            seen.running = Some((request.clone(), now + grant.wish.ttl));
+            (Ask::Acquire { key, wish, .. }, Answer::Queued) => {
+                if let Some(ring) = self.ring_from(key, &wish.request_id) {
+                    let request = &wish.request_id;
+                    self.fault(format!("{request} closes a ring and is not told: {ring:?}"));
+                }
+            }
+            (Ask::Acquire { key, wish, .. }, Answer::Deadlock(ring)) => {
+                self.deadlocks += 1;
+                let request = &wish.request_id;
+                let waits = self.book(key).waits(request);
+                if waits || ring.first() != Some(&(key.clone(), wish.holder.clone())) {
+                    self.fault(format!("{request} is told of a ring, and still waits"));
+                }
+            }
+            (Ask::AcquireAll { several, .. }, answer) => self.all_or_none(several, answer, moved),
+            (Ask::KeepAlive(lease), Answer::Renewed(_)) => self.renewed(*lease, now),
+            (Ask::KeepAlive(lease), _) => self.gone(*lease, now),
+            (Ask::EndSession(id), _) => {
+                self.sessions.remove(id);
+                if let Some(key) = self.hangs_on(*id) {
+                    self.fault(format!("session {id} is over, and {key} still hangs on it"));
+                }
+            }
+            (Ask::Force(key), _) => {
+                let book = self.book(key);
+                let forced = book.forced_up_to;
+                if book.holders.iter().any(|it| Some(it.token) <= forced) {
+                    self.fault(format!(
+                        "{key} was taken by force, and somebody still has it"
+                    ));
+                }
+            }
+            (Ask::Release { key, claim, .. }, _) => {
+                let book = self.book(key);
+                let held = book.holders.iter().any(|it| it.is_claimed(claim));
+                let waits = matches!(claim, Claim::Request(request) if book.waits(request));
+                if held || waits {
+                    self.fault(format!("{key} was released, and that goes on: {claim:?}"));
+                }
+            }
+            _ => {}
         }
-        let first = seen.queue.iter().find(|waiting| waiting.until > now);
-        if let Some(first) = first
-            && first.request != *request
-        {
-            faults.push(format!("{request} was served before {}", first.request));
-        }
-        if acknowledged || seen.asked_to_end.contains(request) {
-            faults.push(format!("{request} was granted after it was ended"));
-        }
-        seen.queue.retain(|waiting| waiting.request != *request);
-        faults.into_iter().for_each(|fault| self.fault(fault));
     }
 
-    fn has_ended(&mut self, key: &LockKey, request: &RequestId, cause: Cause, now: Moment) {
-        let seen = self.seen(key);
-        let place = seen
-            .queue
-            .iter()
-            .position(|waiting| waiting.request == *request);
-        let waiting = place.map(|place| seen.queue.remove(place));
-        let asked = seen.asked_to_end.contains(request);
-        let due = match &seen.running {
-            Some((running, until)) if running == request => Some(*until),
-            _ => None,
+    fn all_or_none(&mut self, several: &Several, answer: &Answer, moved: &Moved) {
+        let Some((_, first)) = several.wishes.first() else {
+            return;
         };
-        if due.is_some() {
-            seen.running = None;
-        }
-        let early = match cause {
-            Cause::Left => waiting.is_some_and(|waiting| !asked && waiting.until > now),
-            Cause::Expired => due.is_some_and(|due| due > now),
-            Cause::Released => !asked,
+        let granted = moved.events.iter().filter(|(_, event)| {
+            matches!(event, Event::Granted(grant) if grant.wish.request_id == first.request_id)
+        });
+        let expected = match answer {
+            Answer::Granted => several.wishes.len(),
+            _ => 0,
         };
-        if early {
+        let granted = granted.count();
+        if granted != expected {
+            let all = several.wishes.len();
             self.fault(format!(
-                "{request} was ended as {cause:?}, and nobody asked for it"
+                "{granted} locks of {all} were granted at once: {answer:?}"
             ));
         }
     }
 
-    fn renewed(&mut self, key: &LockKey, lease: LeaseId, lock: Option<&Lock>, now: Moment) {
-        let Some(grant) = lock.and_then(|lock| lock.grant.as_ref()) else {
-            return self.fault(format!("lease {lease} was renewed, and holds nothing"));
-        };
-        if grant.wish.lease_id != lease {
-            return self.fault(format!(
-                "lease {lease} was renewed, and is not the holder's"
-            ));
+    fn renewed(&mut self, lease: LeaseId, now: Moment) {
+        if let Some(session) = self.sessions.get_mut(&lease) {
+            session.due = now + session.ttl;
+            session.promised = session.promised.map(|_| now + session.ttl);
+            let due = session.due;
+            let books = self.locks.values_mut();
+            for promise in books.flat_map(|book| &mut book.promises) {
+                if promise.session == Some(lease) {
+                    promise.until = due;
+                }
+            }
+            return;
         }
-        let until = now + grant.wish.ttl;
-        let seen = self.seen(key);
-        if let Some((_, due)) = &mut seen.running {
-            *due = until;
-        }
-        if let Some(promise) = seen
-            .promise
-            .as_mut()
-            .filter(|promise| promise.lease == lease)
-        {
-            promise.until = until;
+        let mut books = self.locks.values_mut();
+        if !books.any(|book| book.renew(lease, now)) {
+            self.fault(format!("lease {lease} was renewed, and holds nothing"));
         }
     }
 
-    fn gone(&mut self, key: &LockKey, lease: LeaseId, now: Moment) {
-        let seen = self.seen(key);
-        let promise = seen.promised(now);
-        if promise.is_some_and(|promise| promise.lease == lease) {
+    fn gone(&mut self, lease: LeaseId, now: Moment) {
+        let promises = self.locks.values().flat_map(|book| &book.promises);
+        let mut promises = promises.filter(|promise| promise.until > now);
+        let session = self.sessions.get(&lease);
+        let session = session.and_then(|session| session.promised);
+        if promises.any(|promise| promise.lease == lease) || session > Some(now) {
             self.fault(format!("lease {lease} was promised longer"));
         }
     }
 
-    fn nobody_starves(&mut self, key: &LockKey, lock: Option<&Lock>, now: Moment) {
-        let seen = self.seen(key);
-        let Some(first) = seen.queue.iter().find(|waiting| waiting.until > now) else {
-            return;
+    fn hangs_on(&self, id: LeaseId) -> Option<&LockKey> {
+        let hangs = |book: &Book| {
+            let holds = book.holders.iter().any(|it| it.session == Some(id));
+            holds || book.queue.iter().any(|it| it.session == Some(id))
         };
-        let first = first.request.clone();
-        let overdue = match &seen.running {
-            Some((_, due)) => now.since(*due) > SLACK,
-            None => false,
-        };
-        if lock.is_none_or(|lock| lock.grant.is_none()) {
-            self.fault(format!("{first} waits for a lock that is free"));
-        } else if overdue {
-            self.fault(format!("{first} waits for a lease that has run out"));
+        self.locks
+            .iter()
+            .find(|(_, book)| hangs(book))
+            .map(|(key, _)| key)
+    }
+
+    fn nobody_waits_in_vain(&mut self, now: Moment) {
+        let sessions = &self.sessions;
+        let due = |id: LeaseId| sessions.get(&id).map(|session| session.due);
+        let fault = self
+            .locks
+            .iter()
+            .find_map(|(key, book)| book.stuck(key, due, now));
+        if let Some(fault) = fault {
+            self.fault(fault);
         }
     }
 }

@@ -1,40 +1,74 @@
 //! The server: the machine, its journal, and the requests that are being answered.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    collections::{HashMap, VecDeque},
+    sync::Arc,
     time::Duration,
 };
 
 use shared_lock_svc::{
-    lease::{Claim, FencingToken, LeaseId, LockKey, RequestId},
-    state::{Answer, Change, Command, Event, Grant, Moment, Outcome, Saved, Table, Wish},
+    lease::{Claim, FencingToken, Holder, LeaseId, LockKey, Note, RequestId},
+    state::{Answer, Cause, Change, Command, Event, Moment, Moved, Several, Table, Wish},
 };
 
-use super::{bugs::Bugs, judge::Judge};
+use super::{bugs::Bugs, disk::Disk, judge::Judge};
 
-/// A message to the server.
+/// A message to the server; the last two it sends to itself.
 #[derive(Debug, Clone)]
 pub(crate) enum Ask {
-    Acquire { wish: Wish, wait: Duration },
+    Acquire {
+        key: LockKey,
+        wish: Arc<Wish>,
+        wait: Duration,
+    },
+    AcquireAll {
+        several: Several,
+        wait: Duration,
+    },
+    /// The server finds the id.
+    OpenSession {
+        id: Option<LeaseId>,
+        holder: Holder,
+        ttl: Duration,
+    },
+    EndSession(LeaseId),
     KeepAlive(LeaseId),
-    Release(Claim),
+    Release {
+        key: LockKey,
+        claim: Claim,
+        note: Option<Note>,
+    },
+    Force(LockKey),
+    Leave {
+        key: LockKey,
+        request: RequestId,
+        cause: Cause,
+    },
+    Tick,
 }
 
 /// A message from the server.
 #[derive(Debug, Clone)]
 pub(crate) enum Reply {
     Acquired {
+        tenures: Vec<(LockKey, FencingToken)>,
         lease: LeaseId,
-        token: FencingToken,
+        ttl: Duration,
+        elapsed: Duration,
+    },
+    SessionOpened {
+        id: LeaseId,
         ttl: Duration,
         elapsed: Duration,
     },
     Held,
     Known,
     Ended,
+    SessionGone,
+    Deadlock,
     Renewed(Duration),
     Gone,
-    Released,
+    Done,
 }
 
 /// Whom a reply is for: a client, and the call that it answers.
@@ -45,77 +79,58 @@ pub(crate) struct Caller {
     pub(crate) arrived: Moment,
 }
 
-/// What survives a crash.
-#[derive(Default)]
-pub(crate) struct Disk {
-    last_token: u64,
-    grants: BTreeMap<LockKey, Grant>,
-    ended: BTreeSet<(LockKey, RequestId)>,
-}
+/// A request at a lock; one for several locks goes by the first of them.
+pub(crate) type Id = (LockKey, RequestId);
 
 pub(crate) struct Server {
     pub(crate) table: Table,
-    handlers: HashMap<(LockKey, RequestId), Vec<Caller>>,
+    bugs: Bugs,
+    last_id: i64,
+    handlers: HashMap<Id, Vec<Caller>>,
+    /// Requests for several locks that try again when one of them changes.
+    trying: Vec<Trying>,
     /// Written and not yet synced.
     unsynced: VecDeque<(Vec<Change>, u64)>,
     written: u64,
     synced: u64,
     /// Answers that wait for the sync of a position.
     pending: VecDeque<(u64, Pending)>,
-    answers_before_sync: bool,
+}
+
+struct Trying {
+    caller: Caller,
+    several: Several,
+    looks_again: bool,
 }
 
 enum Pending {
     Reply(Caller, Reply),
     /// The request was granted: make sure that it still is, and say so.
-    Tell(LockKey, RequestId),
-    /// The end of a request was acknowledged.
-    Ended(RequestId),
+    Tell(Id),
+    /// The same of several locks.
+    TellAll(Caller, Several),
+    /// The end of a request, or whatever else was written up to here, was acknowledged.
+    Acknowledged(Option<Id>),
+    /// A session begins to live when it is told.
+    Opened(Caller, LeaseId, Duration),
 }
 
 /// What a call of the server leads to.
 pub(crate) type Replies = Vec<(Caller, Reply)>;
 
-impl Disk {
-    fn apply(&mut self, changes: Vec<Change>, last_token: u64) {
-        self.last_token = self.last_token.max(last_token);
-        for change in changes {
-            match change {
-                Change::Grant(key, Some(grant)) => drop(self.grants.insert(key, grant)),
-                Change::Grant(key, None) => drop(self.grants.remove(&key)),
-                Change::Ended(key, request) => drop(self.ended.insert((key, request))),
-                Change::Forgotten(key, request) => drop(self.ended.remove(&(key, request))),
-            }
-        }
-    }
-
-    fn saved(&self, bugs: &Bugs) -> Saved {
-        Saved {
-            last_token: if bugs.tokens_restart {
-                0
-            } else {
-                self.last_token
-            },
-            grants: self.grants.clone().into_iter().collect(),
-            ended: if bugs.restart_forgets_ended {
-                Vec::new()
-            } else {
-                self.ended.iter().cloned().collect()
-            },
-        }
-    }
-}
-
 impl Server {
-    pub(crate) fn start(disk: &Disk, bugs: &Bugs, now: Moment) -> Self {
+    /// Begins one of its lives.
+    pub(crate) fn start(disk: &Disk, bugs: &Bugs, life: u64, now: Moment) -> Self {
         Self {
+            last_id: i64::try_from(life).unwrap_or_default() * 1_000_000,
             table: Table::moved_by(bugs.step).restored(disk.saved(bugs), now),
+            bugs: bugs.clone(),
             handlers: HashMap::new(),
+            trying: Vec::new(),
             unsynced: VecDeque::new(),
             written: 0,
             synced: 0,
             pending: VecDeque::new(),
-            answers_before_sync: bugs.answers_before_sync,
         }
     }
 
@@ -131,119 +146,168 @@ impl Server {
     /// Handles a message; `Some` asks to be called when the wait is over.
     pub(crate) fn handle(
         &mut self,
-        key: &LockKey,
         caller: Caller,
         ask: Ask,
         judge: &mut Judge,
         now: Moment,
-    ) -> Option<(RequestId, Moment)> {
-        match ask {
-            Ask::Acquire { wish, wait } => {
-                return self.acquire(key, caller, wish, wait, judge, now);
+    ) -> Option<(Id, Moment)> {
+        let ask = self.with_lease(ask);
+        match &ask {
+            Ask::Acquire { key, wish, wait } => {
+                let id = (key.clone(), wish.request_id.clone());
+                return self
+                    .acquire(caller, &id, &ask, judge, now)
+                    .then(|| (id, now + *wait));
             }
-            Ask::KeepAlive(lease) => {
-                let outcome = self.apply(key, Command::KeepAlive(lease), judge, now);
-                let grant = self.table.lock(key).and_then(|lock| lock.grant.as_ref());
-                let reply = match (outcome.answer, grant) {
-                    (Answer::Renewed, Some(grant)) => Reply::Renewed(grant.wish.ttl),
+            Ask::AcquireAll { several, wait } => {
+                self.trying.push(Trying {
+                    caller,
+                    several: several.clone(),
+                    looks_again: true,
+                });
+                self.try_again(judge, now);
+                let id = name(several)?;
+                return Some((id, now + *wait));
+            }
+            Ask::OpenSession { id, ttl, .. } => {
+                self.carry_out(&ask, judge, now);
+                let id = id.unwrap_or(LeaseId(0));
+                self.later(Pending::Opened(caller, id, *ttl));
+            }
+            Ask::KeepAlive(_) => {
+                let reply = match self.carry_out(&ask, judge, now) {
+                    Answer::Renewed(ttl) => Reply::Renewed(ttl),
                     _ => Reply::Gone,
                 };
                 // Nobody knows of the lease before its grant is synced: there is nothing to wait for.
                 self.pending.push_back((0, Pending::Reply(caller, reply)));
             }
-            Ask::Release(release) => {
-                self.apply(key, Command::Release(release.clone()), judge, now);
-                self.reply(caller, Reply::Released);
-                if let Claim::Request(request) = release {
-                    self.pending
-                        .push_back((self.written, Pending::Ended(request)));
-                }
+            Ask::Release { key, claim, .. } => {
+                self.carry_out(&ask, judge, now);
+                let ended = match claim {
+                    Claim::Request(request) => Some((key.clone(), request.clone())),
+                    Claim::Tenure { .. } => None,
+                };
+                self.reply(caller, Reply::Done);
+                self.later(Pending::Acknowledged(ended));
+            }
+            Ask::EndSession(_) | Ask::Force(_) | Ask::Leave { .. } | Ask::Tick => {
+                self.carry_out(&ask, judge, now);
+                self.reply(caller, Reply::Done);
+                self.later(Pending::Acknowledged(None));
             }
         }
         None
     }
 
+    /// Leases have ids that nobody has used: a message that comes twice gets another one each time.
+    fn with_lease(&mut self, ask: Ask) -> Ask {
+        self.last_id += 1;
+        let fresh = LeaseId(self.last_id);
+        match ask {
+            Ask::Acquire { key, wish, wait } if !wish.in_session => {
+                let wish = on(&wish, fresh);
+                Ask::Acquire { key, wish, wait }
+            }
+            Ask::AcquireAll { mut several, wait } if several.opens.is_some() => {
+                several.session = fresh;
+                for (_, wish) in &mut several.wishes {
+                    *wish = on(wish, fresh);
+                }
+                Ask::AcquireAll { several, wait }
+            }
+            Ask::OpenSession { holder, ttl, .. } => {
+                let id = Some(fresh);
+                Ask::OpenSession { id, holder, ttl }
+            }
+            ask => ask,
+        }
+    }
+
+    /// Whether the request waits now, for the first time.
     fn acquire(
         &mut self,
-        key: &LockKey,
         caller: Caller,
-        wish: Wish,
-        wait: Duration,
+        id: &Id,
+        ask: &Ask,
         judge: &mut Judge,
         now: Moment,
-    ) -> Option<(RequestId, Moment)> {
-        let request = wish.request_id.clone();
-        let id = (key.clone(), request.clone());
-        if let Some(callers) = self.handlers.get_mut(&id) {
+    ) -> bool {
+        if let Some(callers) = self.handlers.get_mut(id) {
             callers.push(caller);
-            return None;
+            return false;
         }
-        let outcome = self.apply(key, Command::Acquire { wish, wait }, judge, now);
-        match outcome.answer {
+        match self.carry_out(ask, judge, now) {
             Answer::Granted => {
-                self.handlers.insert(id, vec![caller]);
-                let tell = Pending::Tell(key.clone(), request);
-                self.pending.push_back((self.written, tell));
+                self.handlers.insert(id.clone(), vec![caller]);
+                self.later(Pending::Tell(id.clone()));
             }
             Answer::Queued => {
-                self.handlers.insert(id, vec![caller]);
-                return Some((request, now + wait));
+                self.handlers.insert(id.clone(), vec![caller]);
+                return true;
             }
             Answer::Known => self.reply(caller, Reply::Known),
             Answer::Ended => self.reply(caller, Reply::Ended),
+            Answer::SessionGone => self.reply(caller, Reply::SessionGone),
+            Answer::Deadlock(_) => self.reply(caller, Reply::Deadlock),
             _ => self.reply(caller, Reply::Held),
         }
-        None
+        false
     }
 
     /// The wait of a request is over.
-    pub(crate) fn wait_over(
-        &mut self,
-        key: &LockKey,
-        request: &RequestId,
-        judge: &mut Judge,
-        now: Moment,
-    ) {
-        if !self.is_waiting(key, request) {
+    pub(crate) fn wait_over(&mut self, id: &Id, judge: &mut Judge, now: Moment) {
+        let (key, request) = id.clone();
+        if self.handlers.contains_key(id) {
+            let cause = Cause::WaitOver;
+            let leave = Ask::Leave {
+                key,
+                request,
+                cause,
+            };
+            self.carry_out(&leave, judge, now);
             return;
         }
-        let outcome = self.apply(key, Command::GiveUp(request.clone()), judge, now);
-        if outcome.answer == Answer::Held {
-            self.answer_all(key, request, Reply::Held);
+        let trying = self.trying.iter();
+        let places = trying
+            .enumerate()
+            .filter(|(_, it)| name(&it.several).as_ref() == Some(id));
+        let places: Vec<_> = places.map(|(place, _)| place).collect();
+        for place in places.into_iter().rev() {
+            let over = self.trying.remove(place);
+            self.reply(over.caller, Reply::Held);
         }
     }
 
     /// A caller is gone: its part in a running request ends, and the request with the last part.
-    pub(crate) fn hang_up(
-        &mut self,
-        key: &LockKey,
-        request: &RequestId,
-        call: u64,
-        judge: &mut Judge,
-        now: Moment,
-    ) {
-        let id = (key.clone(), request.clone());
-        let Some(callers) = self.handlers.get_mut(&id) else {
-            return;
-        };
-        callers.retain(|caller| caller.call != call);
-        if callers.is_empty() {
-            self.handlers.remove(&id);
-            self.apply(
-                key,
-                Command::Release(Claim::Request(request.clone())),
-                judge,
-                now,
-            );
+    pub(crate) fn hang_up(&mut self, client: usize, call: u64, judge: &mut Judge, now: Moment) {
+        let is_it = |caller: &Caller| caller.client == client && caller.call == call;
+        self.trying.retain(|trying| !is_it(&trying.caller));
+        let mut left = Vec::new();
+        for (id, callers) in &mut self.handlers {
+            callers.retain(|caller| !is_it(caller));
+            if callers.is_empty() {
+                left.push(id.clone());
+            }
+        }
+        for (key, request) in left {
+            self.handlers.remove(&(key.clone(), request.clone()));
+            self.end(key, request, judge, now);
+        }
+        // Several locks that were granted and not told yet are given back.
+        let untold = self.pending.iter().position(
+            |(_, pending)| matches!(pending, Pending::TellAll(caller, _) if is_it(caller)),
+        );
+        if let Some((_, Pending::TellAll(_, several))) =
+            untold.and_then(|place| self.pending.remove(place))
+        {
+            self.give_back(&several, judge, now);
         }
     }
 
     /// Lets time pass for whatever is due.
     pub(crate) fn tick(&mut self, judge: &mut Judge, now: Moment) {
-        for (key, outcome) in self.table.tick(now) {
-            judge.stepped(&key, &Command::Tick, &outcome, self.table.lock(&key), now);
-            self.follow_up(&key, &outcome);
-        }
+        self.carry_out(&Ask::Tick, judge, now);
     }
 
     /// The disk has everything up to `position`.
@@ -259,57 +323,57 @@ impl Server {
     /// The answers that need not wait any longer.
     pub(crate) fn answers(&mut self, judge: &mut Judge, now: Moment) -> Replies {
         let mut replies = Vec::new();
+        let early = self.bugs.answers_before_sync;
         let (due, later): (VecDeque<_>, _) = self
             .pending
             .drain(..)
-            .partition(|(position, _)| *position <= self.synced || self.answers_before_sync);
+            .partition(|(position, _)| *position <= self.synced || early);
         self.pending = later;
-        for (_, pending) in due {
+        for (position, pending) in due {
             match pending {
                 Pending::Reply(caller, reply) => replies.push((caller, reply)),
-                Pending::Tell(key, request) => {
-                    replies.extend(self.tell(&key, &request, judge, now))
+                Pending::Tell(id) => replies.extend(self.tell(&id, judge, now)),
+                Pending::TellAll(caller, several) => {
+                    replies.push((caller, self.tell_all(caller, &several, judge, now)));
                 }
-                Pending::Ended(request) => judge.tells_end(&request),
+                Pending::Acknowledged(ended) => judge.acknowledged(ended, position),
+                Pending::Opened(caller, id, ttl) => {
+                    let reply = match self.carry_out(&Ask::KeepAlive(id), judge, now) {
+                        Answer::Renewed(_) => {
+                            judge.tells_session(id, now + ttl);
+                            let elapsed = now.since(caller.arrived);
+                            Reply::SessionOpened { id, ttl, elapsed }
+                        }
+                        _ => Reply::SessionGone,
+                    };
+                    replies.push((caller, reply));
+                }
             }
         }
         replies
     }
 
     /// Nobody hears of a tenure that is over; who hears of one has its full life before it.
-    fn tell(
-        &mut self,
-        key: &LockKey,
-        request: &RequestId,
-        judge: &mut Judge,
-        now: Moment,
-    ) -> Replies {
-        let Some(callers) = self.handlers.remove(&(key.clone(), request.clone())) else {
+    fn tell(&mut self, id: &Id, judge: &mut Judge, now: Moment) -> Replies {
+        let (key, request) = id;
+        let lock = self.table.lock(key);
+        let grant = lock.and_then(|lock| lock.grant_of(request)).cloned();
+        let Some(callers) = self.handlers.remove(id) else {
             return Vec::new();
         };
-        let grant = self
-            .table
-            .lock(key)
-            .and_then(|lock| lock.grant_of(request))
-            .cloned();
-        let Some(grant) = grant else {
+        let lease = grant.as_ref().map(|grant| grant.wish.lease_id);
+        let kept = lease.map(|lease| self.carry_out(&Ask::KeepAlive(lease), judge, now));
+        let (Some(grant), Some(Answer::Renewed(ttl))) = (grant, kept) else {
             return callers
                 .into_iter()
                 .map(|caller| (caller, Reply::Ended))
                 .collect();
         };
-        let keep = Command::KeepAlive(grant.wish.lease_id);
-        if self.apply(key, keep, judge, now).answer != Answer::Renewed {
-            return callers
-                .into_iter()
-                .map(|caller| (caller, Reply::Ended))
-                .collect();
-        }
-        let (lease, ttl) = (grant.wish.lease_id, grant.wish.ttl);
-        judge.tells(key, request, lease, grant.token, now + ttl);
+        let note = self.table.lock(key).and_then(|lock| lock.note.clone());
+        judge.tells(id, &grant, note, now + ttl);
         let reply = |caller: Caller| Reply::Acquired {
-            lease,
-            token: grant.token,
+            tenures: vec![(key.clone(), grant.token)],
+            lease: grant.wish.lease_id,
             ttl,
             elapsed: now.since(caller.arrived),
         };
@@ -319,56 +383,185 @@ impl Server {
             .collect()
     }
 
-    fn apply(
+    fn tell_all(
         &mut self,
-        key: &LockKey,
-        command: Command,
+        caller: Caller,
+        several: &Several,
         judge: &mut Judge,
         now: Moment,
-    ) -> Outcome {
-        judge.command(key, &command);
-        let outcome = self.table.step(key, command.clone(), now);
-        judge.stepped(key, &command, &outcome, self.table.lock(key), now);
-        self.follow_up(key, &outcome);
-        outcome
+    ) -> Reply {
+        let keep = Ask::KeepAlive(several.session);
+        let Answer::Renewed(ttl) = self.carry_out(&keep, judge, now) else {
+            return Reply::SessionGone;
+        };
+        let tenure = |(key, wish): &(LockKey, Arc<Wish>)| {
+            let lock = self.table.lock(key)?;
+            let grant = lock.grant_of(&wish.request_id)?.clone();
+            Some((key.clone(), grant, lock.note.clone()))
+        };
+        let all: Option<Vec<_>> = several.wishes.iter().map(tenure).collect();
+        let Some(all) = all else {
+            self.give_back(several, judge, now);
+            return Reply::Ended;
+        };
+        judge.tells_session(several.session, now + ttl);
+        let mut tenures = Vec::new();
+        for (key, grant, note) in all {
+            let id = (key.clone(), grant.wish.request_id.clone());
+            judge.tells(&id, &grant, note, now + ttl);
+            tenures.push((key, grant.token));
+        }
+        Reply::Acquired {
+            tenures,
+            lease: several.session,
+            ttl,
+            elapsed: now.since(caller.arrived),
+        }
     }
 
-    fn follow_up(&mut self, key: &LockKey, outcome: &Outcome) {
-        let changes = self.table.changes(key, outcome);
-        if !changes.is_empty() {
-            self.written += 1;
-            self.unsynced.push_back((changes, self.table.last_token()));
+    fn give_back(&mut self, several: &Several, judge: &mut Judge, now: Moment) {
+        for (key, wish) in &several.wishes {
+            self.end(key.clone(), wish.request_id.clone(), judge, now);
         }
-        for event in &outcome.events {
-            match event {
-                Event::Granted(request) if self.is_handled(key, request) => {
-                    let tell = Pending::Tell(key.clone(), request.clone());
-                    self.pending.push_back((self.written, tell));
+        if several.opens.is_some() {
+            self.carry_out(&Ask::EndSession(several.session), judge, now);
+        }
+    }
+
+    fn end(&mut self, key: LockKey, request: RequestId, judge: &mut Judge, now: Moment) {
+        let claim = Claim::Request(request);
+        let note = None;
+        self.carry_out(&Ask::Release { key, claim, note }, judge, now);
+    }
+
+    /// Moves the table, with the judge looking on, and sees to what that entails.
+    fn carry_out(&mut self, ask: &Ask, judge: &mut Judge, now: Moment) -> Answer {
+        judge.asked(ask);
+        let moved = self.moves(ask.clone(), now);
+        if !moved.changes.is_empty() {
+            self.written += 1;
+            let last_token = self.table.last_token();
+            self.unsynced.push_back((moved.changes.clone(), last_token));
+        }
+        judge.moved(ask, &moved, self.written, now);
+        for (key, event) in &moved.events {
+            self.follow_up(key, event);
+        }
+        self.try_again(judge, now);
+        moved.answer
+    }
+
+    fn moves(&mut self, ask: Ask, now: Moment) -> Moved {
+        let table = &mut self.table;
+        match ask {
+            Ask::Acquire { key, wish, wait } => {
+                let acquire = Command::Acquire { wish, wait };
+                table.step(&key, acquire, now)
+            }
+            Ask::AcquireAll { several, .. } if self.bugs.all_means_some => {
+                self.bugs.take_some(table, &several, now)
+            }
+            Ask::AcquireAll { several, .. } => table.acquire_all(&several, now),
+            Ask::OpenSession { id, holder, ttl } => {
+                table.open_session(id.unwrap_or(LeaseId(0)), holder, ttl, now)
+            }
+            Ask::EndSession(id) => table.end_session(id, now),
+            Ask::KeepAlive(lease) => table.keep_lease_alive(lease, now),
+            Ask::Release { key, claim, note } => {
+                table.step(&key, Command::Release { claim, note }, now)
+            }
+            Ask::Force(key) => table.step(&key, Command::Force, now),
+            Ask::Leave {
+                key,
+                request,
+                cause,
+            } => table.step(&key, Command::Leave { request, cause }, now),
+            Ask::Tick => table.tick(now),
+        }
+    }
+
+    fn follow_up(&mut self, key: &LockKey, event: &Event) {
+        let id = |request: &RequestId| (key.clone(), request.clone());
+        match event {
+            Event::Granted(grant) => {
+                let id = id(&grant.wish.request_id);
+                if self.handlers.contains_key(&id) {
+                    self.later(Pending::Tell(id));
                 }
-                Event::Ended(request, _) => self.answer_all(key, request, Reply::Ended),
-                Event::Granted(_) | Event::Forgotten(_) => {}
+            }
+            Event::Ended(grant, cause) => {
+                let reply = reply_to(grant.wish.in_session, *cause);
+                self.answer_all(&id(&grant.wish.request_id), &reply);
+            }
+            Event::Left(wish, cause) => {
+                let reply = reply_to(wish.in_session, *cause);
+                self.answer_all(&id(&wish.request_id), &reply);
+            }
+            Event::Barred(_) | Event::Rested => {}
+            Event::Queued(_) | Event::Forgotten(_) | Event::Resting(_) | Event::Noted(_) => return,
+        }
+        if self.bugs.never_looks_again {
+            return;
+        }
+        for trying in &mut self.trying {
+            trying.looks_again |= trying.several.wishes.iter().any(|(of, _)| of == key);
+        }
+    }
+
+    /// Lets those try who want several locks, one of which has changed.
+    fn try_again(&mut self, judge: &mut Judge, now: Moment) {
+        while let Some(place) = self.trying.iter().position(|trying| trying.looks_again) {
+            let trying = self.trying.remove(place);
+            let several = trying.several.clone();
+            let wait = Duration::ZERO;
+            let ask = Ask::AcquireAll { several, wait };
+            match self.carry_out(&ask, judge, now) {
+                Answer::Granted => self.later(Pending::TellAll(trying.caller, trying.several)),
+                Answer::Known => self.reply(trying.caller, Reply::Known),
+                Answer::Ended => self.reply(trying.caller, Reply::Ended),
+                Answer::SessionGone => self.reply(trying.caller, Reply::SessionGone),
+                _ => self.trying.push(Trying {
+                    looks_again: false,
+                    ..trying
+                }),
             }
         }
+        for trying in &self.trying {
+            judge.tries(&trying.several, now);
+        }
     }
 
-    fn is_handled(&self, key: &LockKey, request: &RequestId) -> bool {
-        self.handlers.contains_key(&(key.clone(), request.clone()))
-    }
-
-    fn is_waiting(&self, key: &LockKey, request: &RequestId) -> bool {
-        let lock = self.table.lock(key);
-        self.is_handled(key, request) && lock.is_some_and(|lock| lock.is_waiting(request))
-    }
-
-    fn answer_all(&mut self, key: &LockKey, request: &RequestId, reply: Reply) {
-        let callers = self.handlers.remove(&(key.clone(), request.clone()));
-        for caller in callers.into_iter().flatten() {
+    fn answer_all(&mut self, id: &Id, reply: &Reply) {
+        for caller in self.handlers.remove(id).into_iter().flatten() {
             self.reply(caller, reply.clone());
         }
     }
 
     fn reply(&mut self, caller: Caller, reply: Reply) {
-        self.pending
-            .push_back((self.written, Pending::Reply(caller, reply)));
+        self.later(Pending::Reply(caller, reply));
     }
+
+    fn later(&mut self, pending: Pending) {
+        self.pending.push_back((self.written, pending));
+    }
+}
+
+fn reply_to(in_session: bool, cause: Cause) -> Reply {
+    match cause {
+        Cause::WaitOver => Reply::Held,
+        Cause::Expired | Cause::SessionEnded if in_session => Reply::SessionGone,
+        _ => Reply::Ended,
+    }
+}
+
+fn name(several: &Several) -> Option<Id> {
+    let (key, wish) = several.wishes.first()?;
+    Some((key.clone(), wish.request_id.clone()))
+}
+
+fn on(wish: &Wish, lease_id: LeaseId) -> Arc<Wish> {
+    Arc::new(Wish {
+        lease_id,
+        ..wish.clone()
+    })
 }

@@ -8,6 +8,7 @@
 
 mod bugs;
 mod client;
+mod disk;
 mod judge;
 mod resource;
 mod rng;
@@ -23,11 +24,14 @@ use self::{rng::Rng, world::World};
 const WORK: Duration = Duration::from_secs(30);
 
 /// What a run came to.
+#[derive(Default)]
 pub(crate) struct Run {
     /// The first thing that must not happen, and when it did.
     pub(crate) violation: Option<String>,
     /// Grants that were told to a client.
     pub(crate) told: usize,
+    /// Requests that were told that they would wait for themselves.
+    pub(crate) deadlocks: usize,
     /// Kills of the server.
     pub(crate) crashes: usize,
     /// Writes that the fence refused.
