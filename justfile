@@ -7,13 +7,13 @@ services := "--bin shared-lock-svc --bin hostname-svc --bin message-hash-svc"
 default:
     @just --list --unsorted
 
-# Run the three services here until Ctrl-C; `just up real` puts them on a real etcd and OpenBao
+# Run the three services here until Ctrl-C; `just up real` on a real etcd and OpenBao, `--first-port 9080` elsewhere
 [group('run')]
 [no-exit-message]
-up mode="embedded":
-    {{ if mode == "real" { "crates/testbed/servers/install.sh" } else { "" } }}
+up *args:
+    {{ if args =~ '(^| )real( |$)' { "crates/testbed/servers/install.sh" } else { "" } }}
     cargo build --locked --bin up {{ services }}
-    @exec cargo run --locked --quiet --bin up -- {{ mode }}
+    @exec cargo run --locked --quiet --bin up -- {{ args }}
 
 # End what `just up` runs
 [group('run')]

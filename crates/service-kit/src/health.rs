@@ -1,6 +1,7 @@
 //! Liveness and readiness.
 
 use std::{
+    collections::HashMap,
     convert::Infallible,
     sync::{
         Arc,
@@ -31,7 +32,13 @@ pub trait Readiness: Send + Sync {
 pub struct Health {
     dependencies: Vec<Arc<dyn Readiness>>,
     draining: AtomicBool,
-    last: Mutex<Option<(Instant, Vec<Check>)>>,
+    looked: Mutex<Looked>,
+}
+
+#[derive(Default)]
+struct Looked {
+    last: Option<(Instant, Vec<Check>)>,
+    told: HashMap<&'static str, Told>,
 }
 
 /// What a look at one dependency found.
@@ -47,13 +54,14 @@ impl Health {
     const FRESH: Duration = Duration::from_secs(1);
     const PATIENCE: Duration = Duration::from_secs(2);
     const WATCH: Duration = Duration::from_secs(5);
+    const STARTING: Duration = Duration::from_secs(5);
 
     /// Health that depends on `dependencies`.
     pub fn new(dependencies: Vec<Arc<dyn Readiness>>) -> Arc<Self> {
         Arc::new(Self {
             dependencies,
             draining: AtomicBool::new(false),
-            last: Mutex::new(None),
+            looked: Mutex::default(),
         })
     }
 
@@ -70,8 +78,8 @@ impl Health {
                 fault: Some("shutting down".into()),
             }];
         }
-        let mut last = self.last.lock().await;
-        if let Some((at, checks)) = &*last
+        let mut looked = self.looked.lock().await;
+        if let Some((at, checks)) = &looked.last
             && at.elapsed() < Self::FRESH
         {
             return checks.clone();
@@ -87,8 +95,8 @@ impl Health {
             }
         }))
         .await;
-        let before = last.replace((Instant::now(), checks.clone()));
-        tell(before.map(|(_, checks)| checks), &checks);
+        tell(&mut looked.told, &checks);
+        looked.last = Some((Instant::now(), checks.clone()));
         checks
     }
 
@@ -101,21 +109,66 @@ impl Health {
     }
 }
 
-/// Says which dependencies went away and which came back since `before`.
-fn tell(before: Option<Vec<Check>>, now: &[Check]) {
-    let before = before.unwrap_or_default();
-    for check in now {
-        let name = check.name;
-        let was_ready = before
-            .iter()
-            .find(|it| it.name == name)
-            .map(|it| it.fault.is_none());
-        match (&check.fault, was_ready) {
-            (Some(fault), Some(true) | None) => {
+/// What the log knows of a dependency.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    Ready,
+    /// It was not ready yet, since the first look.
+    Starting(Instant),
+    Away,
+}
+
+/// Says once that a dependency is away, and once that it is back. At the start it has a while to come.
+fn tell(told: &mut HashMap<&'static str, Told>, checks: &[Check]) {
+    for Check { name, fault } in checks {
+        let before = told.get(name).copied();
+        let now = match (fault, before) {
+            (None, _) => Told::Ready,
+            (Some(_), None) => Told::Starting(Instant::now()),
+            (Some(_), Some(Told::Starting(since))) if since.elapsed() < Health::STARTING => {
+                Told::Starting(since)
+            }
+            (Some(_), Some(_)) => Told::Away,
+        };
+        told.insert(name, now);
+        match (before, now, fault) {
+            (Some(Told::Away), Told::Ready, _) => {
+                info!(dependency = name, "{name} is ready again");
+            }
+            (Some(Told::Ready | Told::Starting(_)), Told::Away, Some(fault)) => {
                 warn!(dependency = name, "{name} is not ready: {fault}");
             }
-            (None, Some(false)) => info!(dependency = name, "{name} is ready again"),
             _ => (),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dependency_has_a_while_to_come_at_the_start_and_none_later() {
+        let (mut told, ready) = (
+            HashMap::new(),
+            Check {
+                name: "it",
+                fault: None,
+            },
+        );
+        let away = Check {
+            name: "it",
+            fault: Some("away".to_owned()),
+        };
+        tell(&mut told, std::slice::from_ref(&away));
+        tell(&mut told, std::slice::from_ref(&away));
+        assert!(matches!(told["it"], Told::Starting(_)));
+        told.insert("it", Told::Starting(Instant::now() - Health::STARTING));
+        tell(&mut told, std::slice::from_ref(&away));
+        assert_eq!(told["it"], Told::Away);
+        tell(&mut told, &[ready]);
+        assert_eq!(told["it"], Told::Ready);
+        tell(&mut told, &[away]);
+        assert_eq!(told["it"], Told::Away);
     }
 }

@@ -2,14 +2,16 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
-use crate::{Launch, Process, Scratch, free_port, http, servers};
+use crate::{
+    Launch, Process, Scratch, free_port, http, servers,
+    slot::{Slot, process_verbs},
+};
 
 /// A node alone is ready in a second; the disk of a busy machine may take its time.
 const READY: Duration = Duration::from_secs(30);
@@ -17,7 +19,7 @@ const READY: Duration = Duration::from_secs(30);
 /// One etcd node, with its data in a directory on disk.
 pub struct Etcd {
     node: Node,
-    process: Mutex<Arc<Process>>,
+    slot: Slot,
     /// Removed when the node is dropped.
     _data: Option<Scratch>,
 }
@@ -45,7 +47,7 @@ impl Etcd {
     async fn start_node(cluster: String, node: Node, data: Option<Scratch>) -> Result<Self> {
         let node = Node { cluster, ..node };
         let etcd = Self {
-            process: Mutex::new(Arc::new(node.spawn()?)),
+            slot: Slot::new(node.spawn()?),
             node,
             _data: data,
         };
@@ -58,34 +60,7 @@ impl Etcd {
         &self.node.client_url
     }
 
-    /// Its process, for its number, its log and its signals.
-    pub fn process(&self) -> Arc<Process> {
-        Arc::clone(&self.current())
-    }
-
-    /// SIGKILL.
-    ///
-    /// # Errors
-    /// When it cannot be sent.
-    pub fn kill(&self) -> Result<()> {
-        self.process().kill()
-    }
-
-    /// SIGSTOP: it accepts connections and says nothing.
-    ///
-    /// # Errors
-    /// When it has ended.
-    pub fn pause(&self) -> Result<()> {
-        self.process().pause()
-    }
-
-    /// SIGCONT.
-    ///
-    /// # Errors
-    /// When it has ended.
-    pub fn resume(&self) -> Result<()> {
-        self.process().resume()
-    }
+    process_verbs!();
 
     /// Kills it if it runs and starts it again on its data and its ports.
     ///
@@ -98,7 +73,7 @@ impl Etcd {
 
     fn start_again(&self) -> Result<()> {
         self.kill()?;
-        *self.current() = Arc::new(self.node.spawn()?);
+        self.slot.replace(self.node.spawn()?);
         Ok(())
     }
 
@@ -112,10 +87,6 @@ impl Etcd {
                 Ok(())
             })
             .await
-    }
-
-    fn current(&self) -> MutexGuard<'_, Arc<Process>> {
-        self.process.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -149,7 +120,7 @@ impl EtcdCluster {
                 ..node
             };
             nodes.push(Etcd {
-                process: Mutex::new(Arc::new(node.spawn()?)),
+                slot: Slot::new(node.spawn()?),
                 node,
                 _data: Some(data),
             });

@@ -32,6 +32,7 @@ mod process;
 mod scratch;
 pub mod servers;
 mod service;
+mod slot;
 mod spawner;
 mod wait;
 mod workspace;

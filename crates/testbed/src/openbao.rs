@@ -5,14 +5,17 @@ use std::{
     io::Write,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use crate::{Launch, Process, Scratch, free_port, free_ports, http, servers};
+use crate::{
+    Launch, Process, Scratch, free_port, free_ports, http, servers,
+    slot::{Slot, process_verbs},
+};
 
 const READY: Duration = Duration::from_secs(30);
 const DEV_TOKEN: &str = "root";
@@ -24,7 +27,7 @@ pub struct OpenBao {
     address: String,
     dir: PathBuf,
     keys: Mutex<Keys>,
-    process: Mutex<Arc<Process>>,
+    slot: Slot,
     /// Removed when the server is dropped.
     _data: Option<Scratch>,
 }
@@ -77,13 +80,13 @@ impl OpenBao {
     async fn launch(mode: Mode, dir: PathBuf, port: u16, data: Option<Scratch>) -> Result<Self> {
         fs::create_dir_all(dir.join("raft"))?;
         let address = format!("http://127.0.0.1:{port}");
-        let process = Mutex::new(Arc::new(spawn(mode, &dir, &address)?));
+        let slot = Slot::new(spawn(mode, &dir, &address)?);
         let bao = Self {
             mode,
             address,
             dir,
             keys: Mutex::default(),
-            process,
+            slot,
             _data: data,
         };
         bao.ready().await?;
@@ -100,10 +103,7 @@ impl OpenBao {
         self.keys().root_token.clone()
     }
 
-    /// Its process, for its number, its log and its signals.
-    pub fn process(&self) -> Arc<Process> {
-        Arc::clone(&self.current())
-    }
+    process_verbs!();
 
     /// A token that may do what `policy` says and nothing else, for as long as it is renewed.
     ///
@@ -140,37 +140,14 @@ impl OpenBao {
         self.serving().await
     }
 
-    /// SIGKILL.
-    ///
-    /// # Errors
-    /// When it cannot be sent.
-    pub fn kill(&self) -> Result<()> {
-        self.process().kill()
-    }
-
-    /// SIGSTOP: it accepts connections and says nothing.
-    ///
-    /// # Errors
-    /// When it has ended.
-    pub fn pause(&self) -> Result<()> {
-        self.process().pause()
-    }
-
-    /// SIGCONT.
-    ///
-    /// # Errors
-    /// When it has ended.
-    pub fn resume(&self) -> Result<()> {
-        self.process().resume()
-    }
-
     /// Kills it if it runs, starts it again on its port and unseals it; in dev mode it comes back empty.
     ///
     /// # Errors
     /// When it does not get ready.
     pub async fn restart(&self) -> Result<()> {
         self.kill()?;
-        *self.current() = Arc::new(spawn(self.mode, &self.dir, &self.address)?);
+        self.slot
+            .replace(spawn(self.mode, &self.dir, &self.address)?);
         self.ready().await
     }
 
@@ -273,10 +250,6 @@ impl OpenBao {
 
     fn keys(&self) -> MutexGuard<'_, Keys> {
         self.keys.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn current(&self) -> MutexGuard<'_, Arc<Process>> {
-        self.process.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,15 +1,13 @@
 //! Our own services, started from the shipped binaries.
 
-use std::{
-    path::PathBuf,
-    process::ExitStatus,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{path::PathBuf, process::ExitStatus, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::{Launch, Log, Process, Scratch, build, free_port, http};
+use crate::{
+    Launch, Log, Process, Scratch, build, free_port, http,
+    slot::{Slot, process_verbs},
+};
 
 const READY: Duration = Duration::from_secs(30);
 const DRAINED: Duration = Duration::from_secs(30);
@@ -75,7 +73,7 @@ impl Service {
         Ok(RunningService {
             plan,
             url,
-            process: Mutex::new(Arc::new(process)),
+            slot: Slot::new(process),
             _data: data,
         })
     }
@@ -121,7 +119,7 @@ impl Service {
 pub struct RunningService {
     plan: Plan,
     url: String,
-    process: Mutex<Arc<Process>>,
+    slot: Slot,
     /// Removed when the service is dropped.
     _data: Option<Scratch>,
 }
@@ -142,34 +140,7 @@ impl RunningService {
         self.process().log().clone()
     }
 
-    /// Its process.
-    pub fn process(&self) -> Arc<Process> {
-        Arc::clone(&self.current())
-    }
-
-    /// SIGKILL.
-    ///
-    /// # Errors
-    /// When it cannot be sent.
-    pub fn kill(&self) -> Result<()> {
-        self.process().kill()
-    }
-
-    /// SIGSTOP: it accepts connections and says nothing.
-    ///
-    /// # Errors
-    /// When it has ended.
-    pub fn pause(&self) -> Result<()> {
-        self.process().pause()
-    }
-
-    /// SIGCONT.
-    ///
-    /// # Errors
-    /// When it has ended.
-    pub fn resume(&self) -> Result<()> {
-        self.process().resume()
-    }
+    process_verbs!();
 
     /// SIGTERM, and how it ended.
     ///
@@ -185,9 +156,8 @@ impl RunningService {
     /// When it does not get ready; the message ends with its log.
     pub async fn restart(&self) -> Result<()> {
         self.kill()?;
-        let process = Arc::new(self.plan.spawn()?);
-        *self.current() = Arc::clone(&process);
-        let url = listening_url(&process).await?;
+        self.slot.replace(self.plan.spawn()?);
+        let url = listening_url(&self.process()).await?;
         ensure!(
             url == self.url,
             "{} came back at {url} and not at {}",
@@ -215,10 +185,6 @@ impl RunningService {
                 Ok(())
             })
             .await
-    }
-
-    fn current(&self) -> MutexGuard<'_, Arc<Process>> {
-        self.process.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

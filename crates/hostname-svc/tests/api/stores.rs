@@ -40,7 +40,7 @@ async fn the_embedded_store_is_there_again_after_it_was_closed() {
     drop(store);
     let again = testbed::eventually(
         "the directory is free",
-        std::time::Duration::from_secs(5),
+        std::time::Duration::from_secs(60),
         async || EmbeddedStore::open(dir.path()),
     );
     let again = again.await.unwrap();

@@ -61,7 +61,7 @@ async fn a_store_that_failed_refuses_ends_the_process_and_is_copied_at_the_next_
     assert_eq!(refused.content_type, "application/json");
     assert_eq!(refused.body, r#"{"err_msg": "the store is not available"}"#);
 
-    let ended = tokio::time::timeout(Duration::from_secs(20), service.ended()).await;
+    let ended = tokio::time::timeout(Duration::from_secs(60), service.ended()).await;
     assert_eq!(
         ended.expect("to end").unwrap().code(),
         Some(1),

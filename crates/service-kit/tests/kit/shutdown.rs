@@ -18,7 +18,7 @@ async fn readiness_follows_the_dependencies_and_liveness_does_not() {
     assert_eq!(verbose, "dependency: ok\nready\n");
 
     service.dependency.send(Err("away".into())).unwrap();
-    let deadline = Instant::now() + Duration::from_secs(5);
+    let deadline = Instant::now() + Duration::from_secs(60);
     let refused = loop {
         let answer = reqwest::get(service.url("/readyz")).await.unwrap();
         if answer.status() == 503 {
@@ -46,7 +46,7 @@ async fn an_open_request_is_answered_on_the_way_down() {
     let open = tokio::spawn(reqwest::get(service.url("/slow")));
     service.entered.notified().await;
     service.stop();
-    let deadline = Instant::now() + Duration::from_secs(5);
+    let deadline = Instant::now() + Duration::from_secs(60);
     while reqwest::get(service.url("/livez")).await.is_ok() {
         assert!(Instant::now() < deadline, "still accepting connections");
     }
@@ -64,7 +64,7 @@ async fn idle_connections_do_not_hold_the_process() {
     service.stop();
     service.running.await.unwrap().unwrap();
     assert!(
-        asked.elapsed() < Duration::from_secs(10),
+        asked.elapsed() < Duration::from_secs(20),
         "took {:?}",
         asked.elapsed()
     );

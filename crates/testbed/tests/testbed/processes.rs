@@ -44,7 +44,7 @@ async fn a_server_that_never_gets_ready_fails_with_its_log() {
     let process = shell("echo waiting for godot; exec sleep 60");
     process
         .log()
-        .wait_for("godot", Duration::from_secs(10))
+        .wait_for("godot", Duration::from_secs(60))
         .await
         .unwrap();
     let never = process.ready(Duration::from_millis(100), async || {
@@ -85,12 +85,12 @@ async fn terminate_tells_how_the_server_ended() {
     let process = shell("trap 'exit 7' TERM; echo ready; while :; do sleep 0.05; done");
     process
         .log()
-        .wait_for("ready", Duration::from_secs(10))
+        .wait_for("ready", Duration::from_secs(60))
         .await
         .unwrap();
     assert_eq!(
         process
-            .terminate(Duration::from_secs(10))
+            .terminate(Duration::from_secs(60))
             .await
             .unwrap()
             .code(),

@@ -149,7 +149,9 @@ async fn taken_ports_are_named_in_one_line_before_anything_starts() {
     let up = place.up("embedded");
     assert_eq!(up.ended().await.unwrap().code(), Some(1));
     let said = format!(
-        "error: these ports are taken, nothing was started: {taken} (for message-hash-svc)\n"
+        "error: these ports are taken, nothing was started: {taken} (for message-hash-svc); \
+         `just up --first-port {}` takes others\n",
+        place.first_port + 1000
     );
     assert_eq!(up.log().text(), said);
 }
@@ -176,11 +178,14 @@ async fn a_second_run_is_told_of_the_first_and_down_ends_it() {
 
 #[tokio::test]
 async fn real_servers_keep_their_data_and_their_keys_from_run_to_run() {
-    let place = Place::new();
+    let mut place = Place::new();
     let first = place.running("real").await;
     assert_eq!(children(&first).len(), SERVICES.len() + 2);
+    says_where_all_is_and_nothing_of_the_stores(&place, &first);
     assert_eq!(place.hostname().await, "splunkweb1dev");
     assert!(first.terminate(LONG).await.unwrap().success());
+    // Elsewhere, on the same data.
+    place.first_port = free_ports(PORTS).unwrap();
     let second = place.running("real").await;
     assert_eq!(place.hostname().await, "splunkweb2dev");
     let keys = Command::new("stat")
@@ -189,4 +194,22 @@ async fn real_servers_keep_their_data_and_their_keys_from_run_to_run() {
         .output();
     assert_eq!(keys.unwrap().stdout, b"600\n");
     second.terminate(LONG).await.unwrap();
+}
+
+/// The stores have log files of their own.
+fn says_where_all_is_and_nothing_of_the_stores(place: &Place, up: &Process) {
+    let said = up.log().text();
+    let real = place.dir.path().join("real");
+    for told in ["log/etcd.log", "log/openbao.log", "openbao/keys.json", "\n"] {
+        let told = format!("{}/{told}", real.display());
+        assert!(said.contains(&told), "{told} is missing: {said}");
+    }
+    for (store, line) in [
+        ("etcd", "\"level\":"),
+        ("openbao", "OpenBao server started!"),
+    ] {
+        let log = std::fs::read_to_string(real.join(format!("log/{store}.log"))).unwrap();
+        assert!(log.contains(line), "{log}");
+        assert!(!said.contains(line), "{said}");
+    }
 }

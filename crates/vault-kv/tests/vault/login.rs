@@ -136,7 +136,7 @@ async fn a_client_that_starts_before_vault_serves_as_soon_as_vault_does() {
         "{took:?}"
     );
     bao.restart().await.unwrap();
-    testbed::eventually("a read", Duration::from_secs(10), async || {
+    testbed::eventually("a read", Duration::from_secs(60), async || {
         vault.read::<Value>("early/a").await
     })
     .await

@@ -8,8 +8,8 @@ use vault_kv::{Auth, Health, Read, Secret, VaultError, VaultKv, VaultOptions, Wr
 
 use crate::server::{Admin, root, shared, timed};
 
-/// The operation timeout is 2 s by default; the rest is a machine with little time.
-const SILENCE_IS_OVER: Duration = Duration::from_secs(3);
+/// The operation timeout is 2 s by default; the rest is a machine with little time, and far from a hang.
+const SILENCE_IS_OVER: Duration = Duration::from_secs(10);
 
 #[tokio::test]
 async fn a_sealed_vault_says_so_at_once_and_serves_again_when_unsealed() {
@@ -62,7 +62,7 @@ async fn pause(bao: &OpenBao, vault: &VaultKv) {
     bao.pause().unwrap();
     testbed::eventually(
         "it is silent",
-        Duration::from_secs(10),
+        Duration::from_secs(60),
         async || match vault.health().await {
             Ok(health) => Err(format!("{health:?}")),
             Err(_) => Ok(()),
@@ -187,7 +187,7 @@ async fn a_network_that_swallows_everything_is_silence() {
     assert!(took < SILENCE_IS_OVER, "{took:?}");
     proxy.pass().await.unwrap();
     // A connection that lost bytes breaks once more; the same write again is safe whatever happens.
-    testbed::eventually("the same write", Duration::from_secs(10), async || {
+    testbed::eventually("the same write", Duration::from_secs(60), async || {
         vault.write("swallowed/a", 0, &json!({})).await
     })
     .await

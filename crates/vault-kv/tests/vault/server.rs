@@ -77,7 +77,7 @@ impl Admin<'_> {
         // A new KV v2 mount answers with an error until it has prepared itself.
         testbed::eventually(
             "the new mount answers",
-            Duration::from_secs(10),
+            Duration::from_secs(60),
             async || {
                 let (status, answer) = self.try_ask(Method::GET, &config, None).await;
                 if status.is_success() {

@@ -1,13 +1,12 @@
 //! What the person at the terminal sees.
 
 use std::{
+    fs,
     io::{IsTerminal, Write, stdout},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    path::Path,
 };
 
+use anyhow::{Context, Result};
 use testbed::Log;
 
 /// Told apart on dark and on light ground.
@@ -17,8 +16,6 @@ const COLOURS: &[u8] = &[36, 33, 35, 32, 34];
 #[derive(Clone)]
 pub(crate) struct Console {
     colour: bool,
-    /// etcd and OpenBao take their orderly end for a row of errors; nobody should read those.
-    stores_are_quiet: Arc<AtomicBool>,
 }
 
 impl Console {
@@ -29,10 +26,7 @@ impl Console {
         )]
         let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let colour = stdout().is_terminal() && !plain;
-        Self {
-            colour,
-            stores_are_quiet: Arc::default(),
-        }
+        Self { colour }
     }
 
     /// Prints what the runner itself has to say.
@@ -53,30 +47,25 @@ impl Console {
         log.follow(move |line| print_line(&format!("{prefix} {line}")));
     }
 
-    /// The same for a store, until it is told to end.
-    pub(crate) fn follow_store(&self, name: &str, number: usize, log: &Log) {
-        let (prefix, quiet) = (
-            self.prefix(name, number),
-            Arc::clone(&self.stores_are_quiet),
-        );
-        log.follow(move |line| {
-            if !quiet.load(Ordering::Relaxed) {
-                print_line(&format!("{prefix} {line}"));
-            }
-        });
-    }
-
-    /// From now on the stores are told to end.
-    pub(crate) fn quieten_stores(&self) {
-        self.stores_are_quiet.store(true, Ordering::Relaxed);
-    }
-
     fn prefix(&self, name: &str, number: usize) -> String {
         match COLOURS.get(number % COLOURS.len()) {
             Some(colour) if self.colour => format!("\x1b[{colour}m{name:<16} |\x1b[0m"),
             _ => format!("{name:<16} |"),
         }
     }
+}
+
+/// Writes every line of a store's log to `file`, which is begun anew. Stores have much to say of their
+/// start, and take their orderly end for a row of errors.
+pub(crate) fn keep_log(file: &Path, log: &Log) -> Result<()> {
+    let open = || {
+        file.parent().map_or(Ok(()), fs::create_dir_all)?;
+        fs::File::create(file)
+    };
+    let lines = open().with_context(|| format!("writing {}", file.display()))?;
+    // A full disk is told by the store itself.
+    log.follow(move |line| drop(writeln!(&lines, "{line}")));
+    Ok(())
 }
 
 /// One write a line, so that lines of several processes do not mix. A reader that is gone is no reason to end.

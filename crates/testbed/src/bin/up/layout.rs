@@ -61,6 +61,11 @@ impl Layout {
         self.dir.join(mode).join(part)
     }
 
+    /// The file of what a store prints.
+    pub(crate) fn log(&self, store: &str) -> PathBuf {
+        self.data("log").join(format!("{store}.log"))
+    }
+
     pub(crate) fn port(&self, listener: Listener) -> u16 {
         self.first_port.saturating_add(listener as u16)
     }
@@ -84,10 +89,19 @@ impl Layout {
             .collect();
         ensure!(
             taken.is_empty(),
-            "these ports are taken, nothing was started: {}",
-            taken.join(", ")
+            "these ports are taken, nothing was started: {}; `just up --first-port {}` takes others",
+            taken.join(", "),
+            self.elsewhere()
         );
         Ok(())
+    }
+
+    /// A first port that may be free where this one is not.
+    fn elsewhere(&self) -> u16 {
+        const STEP: u16 = 1000;
+        self.first_port
+            .checked_add(STEP)
+            .unwrap_or(self.first_port - STEP)
     }
 
     /// Where the services are and what to ask them first.
@@ -109,15 +123,18 @@ message-hash-svc  http://{messages}
 
     /// Where the stores are.
     fn stores(&self) -> String {
-        let dir = self.dir.display();
-        match self.mode {
+        let servers = match self.mode {
             Mode::Real => format!(
-                "etcd              {}\nOpenBao           {} (root token in {dir}/real/openbao/keys.json)\n",
+                "etcd              {} (log: {})\nOpenBao           {} (log: {}; root token: {})\n",
                 self.url(Etcd),
+                self.log("etcd").display(),
                 self.url(OpenBao),
+                self.log("openbao").display(),
+                self.data("openbao").join("keys.json").display(),
             ),
-            Mode::Embedded | Mode::Down => format!("data              {dir}/embedded\n"),
-        }
+            Mode::Embedded | Mode::Down => String::new(),
+        };
+        format!("{servers}data              {}\n", self.data("").display())
     }
 }
 

@@ -6,7 +6,12 @@ use anyhow::{Context, Result};
 use testbed::{Process, RunningService, Service};
 use tokio::task::JoinSet;
 
-use crate::{Mode, console::Console, layout::Layout, stores::Stores};
+use crate::{
+    Mode,
+    console::{Console, keep_log},
+    layout::Layout,
+    stores::Stores,
+};
 
 /// What one part may take to end before it is killed.
 const ENDED: Duration = Duration::from_secs(15);
@@ -32,8 +37,8 @@ impl Stack {
             stores,
             services: Vec::new(),
         };
-        for (number, (name, process)) in stack.stores.processes().iter().enumerate() {
-            stack.console.follow_store(name, number, process.log());
+        for (name, process) in stack.stores.processes() {
+            keep_log(&layout.log(name), process.log())?;
         }
         // They were built with this program, and lie beside it.
         let binaries = env::current_exe()?;
@@ -68,7 +73,6 @@ impl Stack {
     /// Ends the parts, the last one first: whoever is asked to end can still reach what it stands on.
     pub(crate) async fn stop(&self) -> Result<()> {
         end(self.services()).await?;
-        self.console.quieten_stores();
         end(self.stores.processes()).await
     }
 
