@@ -1,9 +1,9 @@
 //! Locks on etcd: its leases, its transactions, its watch.
 //!
-//! [`table`] is the protocol, one function a row. A request is a task ([`acquire`], [`wait`]) that
-//! lives at one replica; [`release`] and [`promote`] move a lock on; [`view`] is what [`watch`]
-//! has seen and only ever says when to look. Nothing is decided but by the compares of a
-//! transaction, or by a linearizable read.
+//! [`table`] is the protocol, one function a row, and [`room`] says who fits. A request is a task
+//! ([`acquire`], [`wait`], [`close`]) that lives at one replica; [`release`] and [`promote`] move a
+//! lock on; [`view`] is what [`watch`] has seen and only ever says when to look. Nothing is decided
+//! but by the compares of a transaction, or by a linearizable read.
 //!
 //! Replicas of tentens-tech/shared-lock on the same etcd are excluded as well: the holder key and
 //! its bytes are theirs. They have no queue, so one of them may take a lock that expired before
@@ -14,14 +14,22 @@ mod options;
 mod keys;
 mod proposal;
 mod records;
+mod room;
 mod sight;
 mod table;
 
 mod acquire;
+mod anchor;
+mod claims;
+mod close;
+mod force;
 mod inspect;
+mod look;
 mod promote;
 mod release;
 mod requests;
+mod sessions;
+mod several;
 mod wait;
 
 mod epoch;
@@ -53,14 +61,15 @@ pub use self::options::{EtcdOptions, EtcdTls};
 use self::{
     client::Etcd,
     fault::Fault,
-    keepalive::{Confirmed, KeepAlives, Questions},
+    keepalive::{KeepAlives, Questions},
     keys::LockPath,
     pool::Pools,
     promote::Promotions,
+    records::Cause,
     replica::Replica,
-    requests::Requests,
+    requests::{Caller, Requests},
     revocations::{Doomed, Revocations},
-    sight::Question,
+    table::Parting,
     tombstones::Tombstones,
     view::View,
 };
@@ -68,9 +77,12 @@ use super::{
     ForceRelease, LockFeed, LockIndex, LockStore, Release, Renewal, SessionStore, StoreError,
 };
 use crate::lease::{
-    AcquireAllRequest, AcquireRequest, Acquisition, AllAcquisition, Anchor, Claim, LeaseId,
-    LockEvent, LockKey, LockPage, LockView, Mode, PageRequest, Session, SessionRequest, Verified,
+    AcquireAllRequest, AcquireRequest, Acquisition, AllAcquisition, Claim, LeaseId, LockEvent,
+    LockKey, LockPage, LockView, Mode, PageRequest, RequestId, Session, SessionRequest, Verified,
 };
+
+/// Locks that one request may take at once: etcd compares no more in one transaction.
+const MOST_LOCKS: usize = 30;
 
 /// How long [`EtcdStore::close`] waits for requests to leave the queues.
 const CLOSING: Duration = Duration::from_secs(5);
@@ -94,8 +106,9 @@ struct Core {
     pools: Pools,
     revocations: Revocations,
     replica: Replica,
-    view: View,
-    requests: Requests,
+    view: Arc<View>,
+    requests: Requests<acquire::Name, Acquisition>,
+    groups: Requests<RequestId, AllAcquisition>,
     promotions: Promotions,
     tombstones: Tombstones,
     epoch: OnceCell<String>,
@@ -136,8 +149,9 @@ impl EtcdStore {
             revocations,
             options,
             replica: Replica::new(),
-            view: View::new(),
+            view: Arc::new(View::new()),
             requests: Requests::default(),
+            groups: Requests::default(),
             promotions: Promotions::default(),
             tombstones: Tombstones::default(),
             epoch: OnceCell::new(),
@@ -153,6 +167,15 @@ impl EtcdStore {
             core,
             _running: stopped.drop_guard(),
         })
+    }
+
+    /// What a caller is told.
+    async fn outcome_of<A: Clone>(&self, caller: Caller<A>) -> Result<A, StoreError> {
+        let stopped = &self.core.tasks.stopped;
+        match stopped.run_until_cancelled(caller.outcome()).await {
+            Some(outcome) => Ok(outcome?),
+            None => Err(Fault::unreachable("the store is closed").into()),
+        }
     }
 
     /// Runs on the store's own runtime: connections belong to the runtime that made them, and
@@ -227,30 +250,27 @@ impl Core {
         Ok(())
     }
 
-    async fn keep_alive(&self, key: &LockKey, lease: LeaseId) -> Result<Option<Renewal>, Fault> {
+    async fn release(self: &Arc<Self>, key: &LockKey, release: &Release) -> Result<bool, Fault> {
         let path = LockPath::of(key);
-        // A leader that was stopped may confirm a lease that is gone: the holder key must be there.
-        let limit = self.options.operation_timeout;
-        let (kept, seen) = tokio::join!(
-            self.keep_lease_once(lease, limit),
-            self.look(Question::about(&path))
-        );
-        let (kept, seen) = (kept?, seen?);
-        let holds = seen.holder.is_some_and(|holder| holder.lease == lease);
-        Ok(kept.filter(|_| holds).map(Confirmed::renewal))
-    }
-
-    async fn release(self: &Arc<Self>, key: &LockKey, claim: &Claim) -> Result<bool, Fault> {
-        let path = LockPath::of(key);
-        match claim {
-            Claim::Request(request) => self.end_request(&path, request).await,
+        let parting = |cause| Parting {
+            note: release.note.as_ref(),
+            trace_id: release.trace_id.as_deref(),
+            ..Parting::because(cause)
+        };
+        match &release.claim {
+            Claim::Request(request) => {
+                self.end_request(&path, request, parting(Cause::Ended))
+                    .await
+            }
             Claim::Tenure {
                 lease_id,
                 fencing_token,
-            } => match i64::try_from(fencing_token.0.get()) {
-                Ok(token) => self.end_tenure(&path, token, Some(*lease_id)).await,
-                // etcd has no such revision, so nobody ever got that token.
-                Err(_) => Ok(false),
+            } => match claims::named(*lease_id, *fencing_token) {
+                Some(named) => {
+                    self.end_tenure(&path, named, parting(Cause::Released))
+                        .await
+                }
+                None => Ok(false),
             },
         }
     }
@@ -260,40 +280,51 @@ impl Core {
 impl LockStore for EtcdStore {
     async fn acquire(&self, request: AcquireRequest) -> Result<Acquisition, StoreError> {
         self.core.is_open()?;
-        if request.mode != Mode::Exclusive || matches!(request.anchor, Anchor::Session(_)) {
-            return Err(StoreError::Unsupported("this mode"));
-        }
-        let (caller, fresh) = self.core.requests.enter(request);
+        check_weight(request.mode)?;
+        let (caller, fresh) = self.core.requests.enter(request.name());
         if let Some(entry) = fresh {
-            let serving = acquire::serve(Arc::clone(&self.core), entry);
+            let serving = acquire::serve(Arc::clone(&self.core), entry, request);
             self.core.tasks.spawn(serving.in_current_span());
         }
-        match self
-            .core
-            .tasks
-            .stopped
-            .run_until_cancelled(caller.outcome())
-            .await
-        {
-            Some(outcome) => Ok(outcome?),
-            None => Err(Fault::unreachable("the store is closed").into()),
+        self.outcome_of(caller).await
+    }
+
+    async fn acquire_all(&self, request: AcquireAllRequest) -> Result<AllAcquisition, StoreError> {
+        self.core.is_open()?;
+        if !(1..=MOST_LOCKS).contains(&request.locks.len()) {
+            let allowed = format!("1 to {MOST_LOCKS} locks are taken at once");
+            return Err(StoreError::Refused(allowed));
         }
+        request
+            .locks
+            .iter()
+            .try_for_each(|lock| check_weight(lock.mode))?;
+        let (caller, fresh) = self.core.groups.enter(request.request_id.clone());
+        if let Some(entry) = fresh {
+            let serving = several::serve(Arc::clone(&self.core), entry, request);
+            self.core.tasks.spawn(serving.in_current_span());
+        }
+        self.outcome_of(caller).await
     }
 
-    async fn acquire_all(&self, _: AcquireAllRequest) -> Result<AllAcquisition, StoreError> {
-        Err(StoreError::Unsupported("several locks at once"))
+    async fn verify(&self, key: &LockKey, claim: &Claim) -> Result<Option<Verified>, StoreError> {
+        let (path, claim) = (LockPath::of(key), claim.clone());
+        self.run(|core| async move { core.verify(&path, &claim).await })
+            .await
     }
 
-    async fn verify(&self, _: &LockKey, _: &Claim) -> Result<Option<Verified>, StoreError> {
-        Err(StoreError::Unsupported("verification"))
-    }
-
-    async fn force_release(&self, _: &LockKey, _: ForceRelease) -> Result<LockView, StoreError> {
-        Err(StoreError::Unsupported("release by force"))
+    async fn force_release(
+        &self,
+        key: &LockKey,
+        order: ForceRelease,
+    ) -> Result<LockView, StoreError> {
+        let path = LockPath::of(key);
+        self.run(|core| async move { core.force_release(&path, &order).await })
+            .await
     }
 
     async fn keep_lease_alive(&self, lease: LeaseId) -> Result<Option<Renewal>, StoreError> {
-        self.run(|core| async move { core.renew(lease).await })
+        self.run(|core| async move { core.keep_any(lease).await })
             .await
     }
 
@@ -302,14 +333,14 @@ impl LockStore for EtcdStore {
         key: &LockKey,
         lease: LeaseId,
     ) -> Result<Option<Renewal>, StoreError> {
-        let key = key.clone();
-        self.run(|core| async move { core.keep_alive(&key, lease).await })
+        let path = LockPath::of(key);
+        self.run(|core| async move { core.keep_tenure(&path, lease).await })
             .await
     }
 
     async fn release(&self, key: &LockKey, release: Release) -> Result<bool, StoreError> {
         let key = key.clone();
-        self.run(|core| async move { core.release(&key, &release.claim).await })
+        self.run(|core| async move { core.release(&key, &release).await })
             .await
     }
 
@@ -332,7 +363,10 @@ impl LockStore for EtcdStore {
         self.core.closing.cancel();
         let taking_leave = self.run(|core| async move {
             // What etcd keeps waiting is left to the expiry of its lease.
-            let _ = timeout(CLOSING, core.requests.empty()).await;
+            let _ = timeout(CLOSING, async {
+                tokio::join!(core.requests.empty(), core.groups.empty())
+            })
+            .await;
             core.part().await;
             core.drop_spares();
             let _ = timeout(CLOSING, core.revocations.done()).await;
@@ -345,12 +379,15 @@ impl LockStore for EtcdStore {
 
 #[async_trait]
 impl SessionStore for EtcdStore {
-    async fn open_session(&self, _: SessionRequest) -> Result<Session, StoreError> {
-        Err(StoreError::Unsupported("sessions"))
+    async fn open_session(&self, request: SessionRequest) -> Result<Session, StoreError> {
+        self.core.is_open()?;
+        self.run(|core| async move { core.open_session(request).await })
+            .await
     }
 
-    async fn end_session(&self, _: LeaseId) -> Result<bool, StoreError> {
-        Err(StoreError::Unsupported("sessions"))
+    async fn end_session(&self, id: LeaseId) -> Result<bool, StoreError> {
+        self.run(|core| async move { core.end_session(id).await })
+            .await
     }
 }
 
@@ -364,5 +401,15 @@ impl LockIndex for EtcdStore {
 impl LockFeed for EtcdStore {
     fn events(&self) -> broadcast::Receiver<Arc<LockEvent>> {
         self.core.events.subscribe()
+    }
+}
+
+/// A permit that weighs more than all may would wait for ever.
+fn check_weight(mode: Mode) -> Result<(), StoreError> {
+    match mode {
+        Mode::Permit { limit, weight } if weight > limit => Err(StoreError::Refused(format!(
+            "a weight of {weight} is more than the limit of {limit}"
+        ))),
+        _ => Ok(()),
     }
 }

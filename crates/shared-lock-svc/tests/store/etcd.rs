@@ -32,6 +32,26 @@ async fn the_etcd_store_keeps_the_contract() {
     contract::check(replica(etcd.endpoint()).await).await;
 }
 
+macro_rules! capabilities {
+    ($($name:ident: $check:ident),* $(,)?) => {$(
+        #[tokio::test(flavor = "multi_thread")]
+        async fn $name() {
+            let etcd = Etcd::start().await.unwrap();
+            contract::$check(replica(etcd.endpoint()).await).await;
+        }
+    )*};
+}
+
+capabilities![
+    readers_writers_and_permits: check_modes,
+    sessions: check_sessions,
+    lock_delay: check_delay,
+    notes: check_notes,
+    verification: check_verify,
+    release_by_force: check_force,
+    several_locks_at_once: check_all,
+];
+
 #[tokio::test]
 async fn a_closed_etcd_store_ends_its_waits() {
     let etcd = Etcd::start().await.unwrap();
@@ -112,7 +132,7 @@ impl IdleReplica {
     /// Stands in a queue, as the holder `idle`.
     async fn wait_for(&self, client: &mut Client, lock: &str) {
         let entry = json!({
-            "format": 1, "key": lock, "replica": "idle", "lease": self.tenure.to_string(), "mode": "exclusive",
+            "format": 2, "key": lock, "request": "idle", "replica": "idle", "lease": self.tenure.to_string(), "mode": "exclusive",
             "holder": "idle", "metadata": {}, "value": "idle", "ttl_ms": 60_000, "since_ms": 0,
         });
         let key = Self::place(lock);

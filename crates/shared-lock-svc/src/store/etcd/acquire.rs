@@ -1,4 +1,4 @@
-//! A request for a lock, from its first look to its answer, and the undoing of what must not stay.
+//! A request for a lock, from its first look to its answer.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,38 +7,72 @@ use tracing::debug;
 
 use super::{
     Core,
+    anchor::Anchored,
+    client::Answer,
+    close::Remains,
     fault::Fault,
     keys::LockPath,
-    leases::Lease,
-    records::{self, Meta},
-    replica::Presence,
+    proposal::Proposal,
+    records::{self, Cause, Meta},
+    release::Named,
+    replica::{Presence, Seat},
     requests::Entry,
-    sight::{Question, Sight},
-    table::{self, Alive},
-    wait::Waited,
+    sight::{Question, Sight, Waiting, note_of},
+    table::{self, Alive, Parting},
+    view::Listener,
 };
-use crate::lease::{AcquireRequest, Acquisition, Anchor, FencingToken, Held, LeaseId, Tenure};
+use crate::lease::{
+    AcquireRequest, Acquisition, Anchor, FencingToken, Held, LeaseId, LockKey, Note, RequestId,
+    Tenure,
+};
 
-/// How long to wait before undoing is tried again.
-const RETRY: Duration = Duration::from_millis(500);
+/// How long to wait before something is tried again.
+pub(super) const RETRY: Duration = Duration::from_millis(500);
 
-/// With this many dead leases a request gives up.
-const MOST_DEATHS: usize = 3;
+/// Requests that may wait for one lock; the next one is told that the lock is held.
+const MOST_WAITERS: usize = 1000;
 
-/// The task of one request.
-pub(super) struct Handling {
+/// How often a request takes a fresh lease when its own turns out to be gone.
+const FRESH_LEASES: usize = 2;
+
+/// What names a request at this replica.
+pub(super) type Name = (LockKey, RequestId);
+
+/// What is asked for, and where.
+pub(super) struct Wish {
     pub(super) core: Arc<Core>,
-    pub(super) entry: Arc<Entry>,
+    pub(super) request: AcquireRequest,
     pub(super) path: LockPath,
     /// When the wait is over.
     pub(super) deadline: Instant,
     born: Instant,
-    /// The tenure lease, from the first proposal on.
-    lease: Option<Lease>,
-    /// How many tenure leases were dead when they were to be used.
-    deaths: usize,
+}
+
+/// The task of one request.
+pub(super) struct Handling {
+    pub(super) wish: Arc<Wish>,
+    pub(super) entry: Arc<Entry<Acquisition>>,
+    /// Whether a proposal of this handler may stand in etcd: what is found there of its request, on
+    /// its lease, is its own then.
+    pub(super) proposed: bool,
+    /// What the tenure hangs on, from the first proposal on.
+    pub(super) anchored: Option<Anchored>,
+    /// Its place on a liveness lease, while it waits.
+    pub(super) seat: Option<Seat>,
+    /// What wakes it then.
+    pub(super) listener: Option<Listener>,
+    /// How often what it hangs on was found gone.
+    lost_leases: usize,
     /// Create revision of an L that a proposal found gone.
     refuted: i64,
+}
+
+/// A lock that was granted, before its lease is confirmed.
+#[derive(Debug)]
+pub(super) struct Won {
+    pub(super) token: i64,
+    /// What an earlier holder left.
+    pub(super) note: Option<Note>,
 }
 
 /// How a request ends, when etcd told all that it needs to know.
@@ -51,157 +85,209 @@ pub(super) enum Verdict {
     Abandoned(Option<i64>),
 }
 
-/// What a look at the lock asks for next.
-enum Next {
-    End(Verdict),
-    Confirm(i64),
-    Take,
+/// What a request does next.
+pub(super) enum Next {
+    Look,
+    Judge(Box<Sight>),
+    Take { newest_permit: i64 },
     Queue { meta_revision: i64 },
+    Wait(Box<Waiting>),
+    Confirm(Won),
+    End(Verdict),
 }
 
 /// Serves a request to its end.
-pub(super) async fn serve(core: Arc<Core>, entry: Arc<Entry>) {
-    let request = &entry.request;
+pub(super) async fn serve(
+    core: Arc<Core>,
+    entry: Arc<Entry<Acquisition>>,
+    request: AcquireRequest,
+) {
     let born = Instant::now();
-    let mut handling = Handling {
+    let wish = Wish {
         path: LockPath::of(&request.key),
         // A wait that no clock can count to the end of is as good as a year.
         deadline: born
             .checked_add(request.wait)
             .unwrap_or(born + Duration::from_secs(365 * 86_400)),
         born,
-        lease: None,
-        deaths: 0,
+        core,
+        request,
+    };
+    let mut handling = Handling {
+        wish: Arc::new(wish),
+        entry,
+        proposed: false,
+        anchored: None,
+        seat: None,
+        listener: None,
+        lost_leases: 0,
         refuted: 0,
-        core: Arc::clone(&core),
-        entry: Arc::clone(&entry),
     };
     let verdict = handling.decide().await;
     handling.conclude(verdict).await;
 }
 
-impl Handling {
-    async fn decide(&mut self) -> Result<Verdict, Fault> {
-        let mut sight = if self.core.view.looks_free(&self.path) {
-            None
-        } else {
-            Some(self.look().await?)
-        };
-        loop {
-            if self.entry.abandoned.is_cancelled() {
-                return Ok(Verdict::Abandoned(None));
-            }
-            let next = match sight.take() {
-                None => Next::Take,
-                Some(sight) => self.judge(sight).await,
-            };
-            sight = match next {
-                Next::End(verdict) => return Ok(verdict),
-                Next::Confirm(token) => return self.confirm(token).await,
-                Next::Take => match self.take().await? {
-                    Ok(token) => return self.confirm(token).await,
-                    Err(seen) => Some(seen),
-                },
-                Next::Queue { meta_revision } => match self.wait_in_queue(meta_revision).await? {
-                    Waited::End(verdict) => return Ok(verdict),
-                    Waited::Granted(token) => return self.confirm(token).await,
-                    Waited::Look(seen) => Some(*seen),
-                },
-            };
-        }
-    }
-
+impl Wish {
     /// What a request asks about a lock.
     pub(super) fn question(&self) -> Question<'_> {
-        Question::about(&self.path)
-            .request(&self.entry.request.request_id)
-            .replica(&self.core.replica.id)
+        let question = Question::about(&self.path)
+            .request(&self.request.request_id)
+            .replica(&self.core.replica.id);
+        match self.request.anchor {
+            Anchor::Own(_) => question,
+            Anchor::Session(lease) => question.guards([lease]),
+        }
     }
 
     pub(super) async fn look(&self) -> Result<Sight, Fault> {
-        self.core.look(self.question()).await
+        self.core.look(&self.question()).await
     }
 
-    /// Whether the lock is ours by this very request: an earlier tenure of its id has another lease.
-    pub(super) fn granted(&self, sight: &Sight) -> Option<i64> {
-        let ours = self.lease.as_ref().map(|lease| lease.id);
-        sight
-            .holder
-            .filter(|holder| Some(holder.lease) == ours)
-            .map(|holder| holder.token)
-    }
-
-    async fn judge(&self, sight: Sight) -> Next {
-        let request = &self.entry.request;
-        if let Some(token) = self.granted(&sight) {
-            return Next::Confirm(token);
-        }
-        if sight.holding_request() == Some(&request.request_id) || sight.own.is_some() {
-            return Next::End(Verdict::Denied(Acquisition::RequestKnown));
-        }
-        if sight.ended {
-            return Next::End(Verdict::Denied(Acquisition::RequestEnded));
-        }
-        if sight.holder.is_none() && sight.queue_length == 0 {
-            return Next::Take;
-        }
-        if Instant::now() >= self.deadline {
-            return Next::End(Verdict::Denied(Acquisition::Held(
-                self.core.held(&sight).await,
-            )));
-        }
-        Next::Queue {
-            meta_revision: sight.meta_revision(),
-        }
-    }
-
-    /// Proposes to take the lock: its token, or what stood in the way.
-    async fn take(&mut self) -> Result<Result<i64, Sight>, Fault> {
-        loop {
-            match self.take_once().await {
-                Err(Fault::LeaseNotFound) if self.bury_lease() => {}
-                taken => return taken,
+    /// What the view suggests: to take a lock that has room, else to look.
+    fn first(&self) -> Next {
+        let (view, request) = (&self.core.view, &self.request);
+        match view.scene(&self.path) {
+            Some(scene)
+                if scene.queue.is_empty()
+                    && scene.tenures.have_room_for(request.mode)
+                    && !view.knows(&self.path, &request.request_id) =>
+            {
+                Next::Take {
+                    newest_permit: scene.tenures.newest_permit(),
+                }
             }
+            _ => Next::Look,
         }
     }
 
-    async fn take_once(&mut self) -> Result<Result<i64, Sight>, Fault> {
-        let lease = self.lease().await?;
-        let presence = self.presence().await?;
-        let request = &self.entry.request;
-        let meta = Meta::of(request, &self.core.replica.id, lease.ttl);
-        let question = self.question();
-        let alive = Alive {
-            replica: &self.core.replica.id,
-            since: presence.since,
+    /// The tenure that is asked for.
+    pub(super) fn meta(&self, anchored: Anchored) -> Meta {
+        let request = &self.request;
+        Meta {
+            key: request.key.clone(),
+            request: request.request_id.clone(),
+            replica: self.core.replica.id.clone(),
+            mode: request.mode,
+            leases: anchored.leases,
+            holder: request.holder.clone(),
+            metadata: request.metadata.clone(),
+            trace_id: request.trace_id.clone(),
+            ttl_ms: records::millis(anchored.ttl),
+            nth: 0,
+            since_ms: records::now_ms(),
+        }
+    }
+}
+
+impl Handling {
+    async fn decide(&mut self) -> Result<Verdict, Fault> {
+        let mut next = self.wish.first();
+        loop {
+            let gone = self.entry.abandoned.is_cancelled();
+            let came = match next {
+                Next::End(verdict) => return Ok(verdict),
+                Next::Confirm(won) => return self.confirm(won).await,
+                Next::Wait(own) => self.wait(*own).await,
+                // Nothing of it is in etcd, and nothing more is proposed.
+                Next::Take { .. } | Next::Queue { .. } if gone => {
+                    return Ok(Verdict::Abandoned(None));
+                }
+                Next::Look => self.wish.look().await.map(|seen| Next::Judge(seen.into())),
+                Next::Judge(seen) => self.judge(*seen).await,
+                Next::Take { newest_permit } => self.take(newest_permit).await,
+                Next::Queue { meta_revision } => self.enqueue(meta_revision).await,
+            };
+            next = match came {
+                Ok(next) => next,
+                Err(fault) if fault.is_unknown() && self.proposed => self.read_back(fault).await?,
+                Err(fault) => return Err(fault),
+            };
+        }
+    }
+
+    /// Decides from a look, in this order: what there is of the request itself, its session, the
+    /// lock.
+    async fn judge(&mut self, seen: Sight) -> Result<Next, Fault> {
+        if let Some(remains) = self.remains(&seen) {
+            return Ok(remains.next());
+        }
+        self.proposed = false;
+        let request = &self.wish.request;
+        if let Anchor::Session(lease) = request.anchor
+            && !seen.scene.guarded.contains(&lease)
+        {
+            return Ok(Next::End(Verdict::Denied(Acquisition::SessionGone)));
+        }
+        let tenures = &seen.scene.tenures;
+        if seen.queue_length == 0 && tenures.have_room_for(request.mode) {
+            return Ok(Next::Take {
+                newest_permit: tenures.newest_permit(),
+            });
+        }
+        if Instant::now() >= self.wish.deadline || seen.queue_length >= MOST_WAITERS {
+            let held = self.wish.core.held(&seen).await;
+            return Ok(Next::End(Verdict::Denied(Acquisition::Held(held))));
+        }
+        Ok(Next::Queue {
+            meta_revision: seen.meta_revision,
+        })
+    }
+
+    /// Proposes to take the lock.
+    async fn take(&mut self, newest_permit: i64) -> Result<Next, Fault> {
+        let wish = Arc::clone(&self.wish);
+        let Some(anchored) = self.anchor().await? else {
+            return Ok(Next::End(Verdict::Denied(Acquisition::SessionGone)));
         };
-        let txn = table::acquire(&self.path, alive, lease.id, &meta, &request.value, question);
-        let answer = self.core.etcd.propose(txn).await?;
+        let presence = self.presence().await?;
+        let (meta, question) = (wish.meta(anchored), wish.question());
+        let alive = wish.core.alive(&presence);
+        let grant = (&meta, wish.request.value.as_str());
+        let row = table::acquire(&wish.path, alive, grant, newest_permit, &question);
+        let Some(answer) = self.propose(row).await? else {
+            return Ok(Next::Look);
+        };
         if answer.succeeded {
-            return Ok(Ok(answer.revision));
+            return Ok(Next::Confirm(Won {
+                token: answer.revision,
+                note: note_of(answer.responses.last())?,
+            }));
         }
-        let seen = question.read(&answer, 0)?;
+        let seen = question.read(&answer)?;
         self.note_presence(&seen, &presence);
-        Ok(Err(seen))
+        Ok(Next::Judge(seen.into()))
     }
 
-    /// The tenure lease, taken when it is first needed.
-    pub(super) async fn lease(&mut self) -> Result<Lease, Fault> {
-        match self.lease {
-            Some(lease) => Ok(lease),
-            None => Ok(*self
-                .lease
-                .insert(self.core.tenure_lease(own_ttl(&self.entry.request)).await?)),
+    /// Proposes what may leave something of the request in etcd; `None` if a lease of its own was
+    /// gone, and another may do.
+    pub(super) async fn propose(&mut self, proposal: Proposal) -> Result<Option<Answer>, Fault> {
+        self.proposed = true;
+        let answer = self.wish.core.etcd.propose(proposal).await;
+        self.proposed = match &answer {
+            Ok(answer) => answer.succeeded,
+            Err(fault) => fault.is_unknown(),
+        };
+        match answer {
+            Err(Fault::LeaseNotFound) if self.may_begin_afresh() => Ok(None),
+            answer => answer.map(Some),
         }
     }
 
-    /// Gives up a tenure lease that etcd does not know, as after a long stop of this process: then
-    /// nothing was put on it. Returns whether another one may be tried.
-    pub(super) fn bury_lease(&mut self) -> bool {
-        self.core.drop_spares();
-        self.lease = None;
-        self.deaths += 1;
-        self.deaths < MOST_DEATHS
+    /// What the tenure hangs on, granted when it is first needed; `None` if its session is gone.
+    pub(super) async fn anchor(&mut self) -> Result<Option<Anchored>, Fault> {
+        if self.anchored.is_none() {
+            self.anchored = self.wish.core.anchor(&self.wish.request).await?;
+        }
+        Ok(self.anchored)
+    }
+
+    /// Gives up leases of which one was found gone, as after a long stop of this process. Returns
+    /// whether others may be tried.
+    fn may_begin_afresh(&mut self) -> bool {
+        self.wish.core.drop_spares();
+        self.drop_leases();
+        self.lost_leases += 1;
+        self.lost_leases <= FRESH_LEASES
     }
 
     /// The life of this replica that a proposal hangs on.
@@ -209,14 +295,12 @@ impl Handling {
     /// A request that stalled for long must not go on under a new life: the tombstone that ended
     /// it may have gone by.
     pub(super) async fn presence(&self) -> Result<Arc<Presence>, Fault> {
-        let presence = self
-            .core
+        let Wish { core, born, .. } = &*self.wish;
+        let presence = core
             .replica
-            .presence(self.refuted, self.core.options.operation_timeout)
+            .presence(self.refuted, core.options.operation_timeout)
             .await?;
-        if presence.is_younger_than(self.born)
-            && self.born.elapsed() > self.core.options.tombstone_ttl / 2
-        {
+        if presence.is_younger_than(*born) && born.elapsed() > core.options.tombstone_ttl / 2 {
             return Err(Fault::unreachable(
                 "this replica was away from etcd for too long",
             ));
@@ -232,115 +316,147 @@ impl Handling {
     }
 
     /// Has etcd confirm that the tenure lease is alive: nobody is told "acquired" before.
-    async fn confirm(&self, token: i64) -> Result<Verdict, Fault> {
-        let lease = self.lease.ok_or(Fault::LeaseNotFound)?;
+    async fn confirm(&self, won: Won) -> Result<Verdict, Fault> {
+        let core = &self.wish.core;
+        let leases = self.anchored.ok_or(Fault::LeaseNotFound)?.leases;
         loop {
             if self.entry.abandoned.is_cancelled() {
-                return Ok(Verdict::Abandoned(Some(token)));
+                return Ok(Verdict::Abandoned(Some(won.token)));
             }
-            let limit = self.core.options.operation_timeout;
-            match self.core.keep_lease_once(lease.id, limit).await {
-                Ok(confirmed) => {
-                    let left = confirmed.ok_or(Fault::LeaseNotFound)?.renewal();
+            let limit = core.options.operation_timeout;
+            match core.keep_lease_once(leases.lease, limit).await {
+                Ok(Some(confirmed)) => {
+                    let left = confirmed.renewal();
                     return Ok(Verdict::Granted(Tenure {
-                        lease_id: lease.id,
-                        fencing_token: fencing_token(token)?,
+                        lease_id: leases.lease,
+                        fencing_token: fencing_token(won.token)?,
                         ttl: left.ttl,
                         remaining: left.remaining,
-                        note: None,
+                        note: won.note,
                     }));
                 }
+                Ok(None) if leases.session => {
+                    return Ok(Verdict::Denied(Acquisition::SessionGone));
+                }
+                Ok(None) => return Err(Fault::LeaseNotFound),
                 // Whoever has time to wait also outwaits an election in etcd.
-                Err(_) if Instant::now() < self.deadline => sleep(RETRY).await,
+                Err(_) if Instant::now() < self.wish.deadline => sleep(RETRY).await,
                 Err(fault) => return Err(fault),
             }
         }
     }
 
     /// Tells the callers, and undoes what nobody was told of.
-    async fn conclude(&self, verdict: Result<Verdict, Fault>) {
+    async fn conclude(&mut self, verdict: Result<Verdict, Fault>) {
+        let wish = Arc::clone(&self.wish);
+        let name = wish.request.name();
+        let requests = &wish.core.requests;
         match verdict {
             Ok(Verdict::Granted(tenure)) => {
                 let token = tenure.fencing_token.0.get().cast_signed();
                 // It is decided: the same id from now on is a repeat, not a caller to be told.
-                self.core.requests.leave(&self.entry);
+                requests.leave(&name);
                 if !self.entry.tell(Ok(Acquisition::Acquired(tenure))).await {
                     self.give_back(token).await;
                 }
             }
             Ok(Verdict::Denied(acquisition)) => {
-                self.drop_lease();
-                self.core.requests.leave(&self.entry);
+                self.drop_leases();
+                requests.leave(&name);
                 self.entry.tell(Ok(acquisition)).await;
             }
             Ok(Verdict::Abandoned(token)) => {
                 match token {
                     Some(token) => self.give_back(token).await,
-                    None => self.drop_lease(),
+                    None => self.drop_leases(),
                 }
                 // Whoever joined meanwhile was too late.
-                self.core.requests.leave(&self.entry);
+                requests.leave(&name);
                 self.entry.tell(Ok(Acquisition::RequestEnded)).await;
             }
             Err(fault) => {
                 debug!(error = %fault, "a request for a lock failed: {fault}");
-                tokio::join!(self.entry.tell(Err(fault)), self.undo());
-                self.core.requests.leave(&self.entry);
+                let entry = Arc::clone(&self.entry);
+                tokio::join!(entry.tell(Err(fault)), self.undo());
+                requests.leave(&name);
             }
         }
     }
 
     /// Releases a lock that nobody was told of.
-    async fn give_back(&self, token: i64) {
-        // The lease is not kept alive any more: should etcd stay away for longer, it expires.
-        let expired = Instant::now() + self.lease.map(|lease| lease.ttl).unwrap_or_default();
-        while self.core.end_tenure(&self.path, token, None).await.is_err()
-            && Instant::now() < expired
-        {
-            sleep(RETRY).await;
-        }
-        self.drop_lease();
-    }
-
-    fn drop_lease(&self) {
-        if let Some(lease) = self.lease {
-            self.core.revoke_lease_later(lease.id);
-        }
-    }
-
-    /// Makes sure that no proposal of this request has or will have any effect.
-    ///
-    /// What it may have put hangs on its lease, or fails without it; only its place in the queue
-    /// must be looked for, and a tombstone ends the id for all replicas.
-    async fn undo(&self) {
-        let Some(lease) = self.lease else { return };
-        self.core.revoke_lease_surely(lease.id).await;
-        while self
+    pub(super) async fn give_back(&mut self, token: i64) {
+        let Some(Anchored { leases, ttl }) = self.anchored else {
+            return;
+        };
+        let wish = &self.wish;
+        let lease = leases.lease;
+        let parting = Parting {
+            trace_id: wish.request.trace_id.as_deref(),
+            ..Parting::because(Cause::Abandoned)
+        };
+        // A lease of its own is not kept alive any more: should etcd stay away for longer, it
+        // expires.
+        let expired = Instant::now() + ttl;
+        while wish
             .core
-            .end_request(&self.path, &self.entry.request.request_id)
+            .end_tenure(&wish.path, Named { token, lease }, parting)
             .await
             .is_err()
+            && (leases.session || Instant::now() < expired)
         {
             sleep(RETRY).await;
+        }
+        self.drop_leases();
+    }
+
+    pub(super) fn drop_leases(&mut self) {
+        if let Some(anchored) = self.anchored.take() {
+            self.wish.core.let_go(anchored);
         }
     }
 }
 
+impl Remains {
+    /// What a request does that finds this of itself.
+    pub(super) fn next(self) -> Next {
+        match self {
+            Self::Tenure(won) => Next::Confirm(won),
+            Self::Entry(own) => Next::Wait(own),
+            Self::Elsewhere => Next::End(Verdict::Denied(Acquisition::RequestKnown)),
+            Self::Ended => Next::End(Verdict::Denied(Acquisition::RequestEnded)),
+        }
+    }
+}
+
+impl AcquireRequest {
+    pub(super) fn name(&self) -> Name {
+        (self.key.clone(), self.request_id.clone())
+    }
+}
+
 impl Core {
+    pub(super) fn alive(&self, presence: &Presence) -> Alive<'_> {
+        Alive {
+            replica: &self.replica.id,
+            since: presence.since,
+        }
+    }
+
     /// What is told of a lock that somebody else has.
     pub(super) async fn held(&self, sight: &Sight) -> Held {
-        let holder = sight.holder.filter(|holder| holder.lease != LeaseId(0));
-        let remaining = match holder {
-            Some(holder) => self
-                .lease_glance(holder.lease)
+        let hold = sight.scene.tenures.all().next();
+        let leased = hold.filter(|hold| hold.lease != LeaseId(0));
+        let remaining = match leased {
+            Some(hold) => self
+                .lease_glance(hold.lease)
                 .await
                 .map(|(remaining, _)| remaining),
             None => None,
         };
-        let meta = sight.tenure();
+        let meta = hold.and_then(|hold| hold.meta.as_ref());
         Held {
             holder: meta.map(|meta| meta.holder.clone()),
-            lease_id: holder.map(|holder| holder.lease),
+            lease_id: leased.map(|hold| hold.lease),
             held_for: meta.map(|meta| records::ago(meta.since_ms)),
             remaining,
             queue_length: sight.queue_length,
@@ -356,11 +472,4 @@ pub(super) fn fencing_token(revision: i64) -> Result<FencingToken, Fault> {
     token
         .map(FencingToken)
         .ok_or_else(|| Fault::Lost("etcd gave no revision".into()))
-}
-
-fn own_ttl(request: &AcquireRequest) -> Duration {
-    match request.anchor {
-        Anchor::Own(ttl) => ttl,
-        Anchor::Session(_) => Duration::ZERO,
-    }
 }

@@ -1,87 +1,88 @@
 //! How a lock stands, for people to see.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use etcd_client::{GetOptions, KeyValue, Txn, TxnOp, TxnOpResponse};
+use etcd_client::{GetOptions, Txn, TxnOp, TxnOpResponse};
+use tokio::task::JoinSet;
 
 use super::{
     Core,
     acquire::fencing_token,
     fault::Fault,
     keys::LockPath,
-    records::{self, Meta},
-    sight::{HolderKey, Waiting, by_place},
+    look::read_holds,
+    records,
+    sight::{Hold, Waiting, by_place},
 };
-use crate::lease::{HolderView, LeaseId, LockView, Mode, WaiterView};
+use crate::lease::{HolderView, LeaseId, LockView, WaiterView};
+
+/// Holders whose leases are looked at; those of the others are not told.
+const LEASES: usize = 64;
 
 impl Core {
-    /// Who holds and who waits, by one linearizable read.
-    pub(super) async fn view_of(&self, path: &LockPath) -> Result<LockView, Fault> {
+    /// Who holds and who waits, by one linearizable read; the holders in the order of their grants.
+    pub(super) async fn view_of(self: &Arc<Self>, path: &LockPath) -> Result<LockView, Fault> {
+        let prefix = GetOptions::new().with_prefix();
         let look = Txn::new().and_then([
             TxnOp::get(path.holder(), Some(GetOptions::new().with_keys_only())),
             TxnOp::get(path.meta(), None),
+            TxnOp::get(path.others(), Some(prefix)),
             TxnOp::get(path.queue(), Some(by_place())),
         ]);
         let answer = self.etcd.look(look).await?;
-        let [
-            TxnOpResponse::Get(holder),
-            TxnOpResponse::Get(meta),
-            TxnOpResponse::Get(queue),
-        ] = answer.responses.as_slice()
-        else {
+        let mut holds = read_holds(&answer.responses)?;
+        holds.sort_by_key(|hold| (hold.token, hold.meta.as_ref().map_or(0, |meta| meta.nth)));
+        let Some(TxnOpResponse::Get(queue)) = answer.responses.last() else {
             return Err(Fault::Lost("etcd answered what it was not asked".into()));
         };
-        let holder = holder.kvs().first().map(HolderKey::read);
-        let of_holder =
-            |kv: &&KeyValue| holder.is_some_and(|holder| holder.token == kv.mod_revision());
-        let meta: Option<Meta> = meta
-            .kvs()
-            .first()
-            .filter(of_holder)
-            .map(|kv| records::decode(kv.value()))
-            .transpose()?;
-        let waiting: Vec<Waiting> = queue
+        let waiters = queue
             .kvs()
             .iter()
-            .map(Waiting::read)
-            .collect::<Result<_, _>>()?;
-        let mut view = LockView::default();
-        if let Some(holder) = holder {
-            view.holders.push(self.holder_view(holder, meta).await?);
-        }
-        view.waiters = waiting
-            .into_iter()
-            .map(|waiting| WaiterView {
-                waiting_for: Some(records::ago(waiting.waiter.since_ms)),
-                holder: waiting.waiter.holder,
-                mode: Mode::Exclusive,
-            })
-            .collect();
-        Ok(view)
+            .map(|kv| Waiting::read(kv).map(waiter_view));
+        Ok(LockView {
+            waiters: waiters.collect::<Result<_, _>>()?,
+            holders: self.holder_views(holds).await?,
+        })
     }
 
-    async fn holder_view(
-        &self,
-        holder: HolderKey,
-        meta: Option<Meta>,
-    ) -> Result<HolderView, Fault> {
-        let leased = holder.lease != LeaseId(0);
-        let (remaining, ttl) = if leased {
-            self.lease_glance(holder.lease).await.unzip()
-        } else {
-            (None, None)
-        };
-        Ok(HolderView {
-            mode: Mode::Exclusive,
-            fencing_token: fencing_token(holder.token)?,
-            held_for: meta.as_ref().map(|meta| records::ago(meta.since_ms)),
-            ttl: meta
-                .as_ref()
-                .map(|meta| Duration::from_millis(meta.ttl_ms))
-                .or(ttl),
-            remaining,
-            holder: meta.as_ref().map(|meta| meta.holder.clone()),
-            metadata: meta.map(|meta| meta.metadata).unwrap_or_default(),
-        })
+    async fn holder_views(self: &Arc<Self>, holds: Vec<Hold>) -> Result<Vec<HolderView>, Fault> {
+        let mut glances = JoinSet::new();
+        for (place, hold) in holds.iter().enumerate().take(LEASES) {
+            let (core, lease) = (Arc::clone(self), hold.lease);
+            if lease != LeaseId(0) {
+                glances.spawn(async move { (place, core.lease_glance(lease).await) });
+            }
+        }
+        let mut lives = vec![None; holds.len()];
+        while let Some(glance) = glances.join_next().await {
+            if let Ok((place, life)) = glance {
+                lives[place] = life;
+            }
+        }
+        let holds = holds.into_iter().zip(lives);
+        holds.map(|(hold, life)| holder_view(&hold, life)).collect()
+    }
+}
+
+fn holder_view(hold: &Hold, life: Option<(Duration, Duration)>) -> Result<HolderView, Fault> {
+    let (remaining, ttl) = life.unzip();
+    let meta = hold.meta.as_ref();
+    Ok(HolderView {
+        mode: hold.mode,
+        fencing_token: fencing_token(hold.token)?,
+        held_for: meta.map(|meta| records::ago(meta.since_ms)),
+        ttl: meta.map(|meta| Duration::from_millis(meta.ttl_ms)).or(ttl),
+        remaining,
+        holder: meta.map(|meta| meta.holder.clone()),
+        metadata: meta.map(|meta| meta.metadata.clone()).unwrap_or_default(),
+    })
+}
+
+fn waiter_view(waiting: Waiting) -> WaiterView {
+    let meta = waiting.waiter.meta;
+    WaiterView {
+        waiting_for: Some(records::ago(meta.since_ms)),
+        holder: meta.holder,
+        mode: meta.mode,
     }
 }

@@ -20,11 +20,19 @@ pub(super) const EPOCH: &str = "/shared-lock-epoch";
 
 pub(super) const HOLDERS: &str = "/shared-lock/";
 pub(super) const METAS: &str = "/shared-lock-meta/";
+pub(super) const HOLDS: &str = "/shared-lock-hold/";
 pub(super) const QUEUES: &str = "/shared-lock-queue/";
-const GUARDS: &str = "/shared-lock-lease/";
+pub(super) const GUARDS: &str = "/shared-lock-lease/";
 const TOMBSTONES: &str = "/shared-lock-done/";
 const ENDINGS: &str = "/shared-lock-ended/";
+const NOTES: &str = "/shared-lock-note/";
 const REPLICAS: &str = "/shared-lock-replica/";
+
+/// What a lock is held by beside H, in the order of the keys: permits, the lock-delay, readers. So
+/// one range takes in the delay with either neighbour.
+const PERMITS: &str = "p/";
+const DELAY: &str = "r";
+const READERS: &str = "s/";
 
 /// Names longer than this are hashed, so that etcd keys stay short.
 const LONGEST_SPELT_OUT: usize = 64;
@@ -78,6 +86,41 @@ impl LockPath {
         format!("{METAS}{}", self.segment)
     }
 
+    /// S*, P* and D: whatever else keeps a lock from being held by one alone.
+    pub(super) fn others(&self) -> String {
+        format!("{HOLDS}{}/", self.segment)
+    }
+
+    /// The end of that range.
+    pub(super) fn others_end(&self) -> String {
+        format!("{HOLDS}{}0", self.segment)
+    }
+
+    /// S*: all readers.
+    pub(super) fn readers(&self) -> String {
+        format!("{HOLDS}{}/{READERS}", self.segment)
+    }
+
+    /// S: one reader.
+    pub(super) fn reader(&self, request: &RequestId) -> String {
+        format!("{HOLDS}{}/{READERS}{request}", self.segment)
+    }
+
+    /// P*: all permits.
+    pub(super) fn permits(&self) -> String {
+        format!("{HOLDS}{}/{PERMITS}", self.segment)
+    }
+
+    /// P: one permit.
+    pub(super) fn permit(&self, request: &RequestId) -> String {
+        format!("{HOLDS}{}/{PERMITS}{request}", self.segment)
+    }
+
+    /// D: nobody gets the lock for a while after its holder's lease ran out.
+    pub(super) fn delay(&self) -> String {
+        format!("{HOLDS}{}/{DELAY}", self.segment)
+    }
+
     /// Q*: all that wait.
     pub(super) fn queue(&self) -> String {
         format!("{QUEUES}{}/", self.segment)
@@ -90,13 +133,23 @@ impl LockPath {
 
     /// T: the request has ended.
     pub(super) fn tombstone(&self, request: &RequestId) -> String {
-        format!("{TOMBSTONES}{}/{request}", self.segment)
+        format!("{}{}", tombstones(request), self.segment)
     }
 
-    /// The marker that tells a release from an expiry.
+    /// The marker that says how tenures ended: of those that expired it says nothing.
     pub(super) fn ending(&self) -> String {
         format!("{ENDINGS}{}", self.segment)
     }
+
+    /// What the last holder wrote for the next; on no lease.
+    pub(super) fn note(&self) -> String {
+        format!("{NOTES}{}", self.segment)
+    }
+}
+
+/// T of a request at all locks that it named.
+pub(super) fn tombstones(request: &RequestId) -> String {
+    format!("{TOMBSTONES}{request}/")
 }
 
 /// G: the lease is alive.
@@ -114,7 +167,11 @@ pub(super) fn replica(id: &str) -> String {
 pub(super) enum Spot {
     Holder(Segment),
     Meta(Segment),
+    Reader(Segment, RequestId),
+    Permit(Segment, RequestId),
+    Delay(Segment),
     Waiter(Segment, RequestId),
+    Guard(LeaseId),
     Other,
 }
 
@@ -123,21 +180,43 @@ impl Spot {
         if let Some(name) = key.strip_prefix(HOLDERS.as_bytes()) {
             return Self::Holder(Segment::of(name));
         }
-        let Ok(key) = std::str::from_utf8(key) else {
-            return Self::Other;
-        };
-        if let Some(segment) = key.strip_prefix(METAS) {
-            return Self::Meta(Segment(segment.to_owned()));
+        let ours = std::str::from_utf8(key).ok().and_then(Self::of_ours);
+        ours.unwrap_or(Self::Other)
+    }
+
+    /// The lock that it is of.
+    pub(super) fn segment(&self) -> Option<&Segment> {
+        match self {
+            Self::Holder(segment)
+            | Self::Meta(segment)
+            | Self::Delay(segment)
+            | Self::Reader(segment, _)
+            | Self::Permit(segment, _)
+            | Self::Waiter(segment, _) => Some(segment),
+            Self::Guard(_) | Self::Other => None,
         }
-        let Some((segment, request)) = key
-            .strip_prefix(QUEUES)
-            .and_then(|rest| rest.split_once('/'))
-        else {
-            return Self::Other;
-        };
-        match RequestId::try_from(request.to_owned()) {
-            Ok(request) => Self::Waiter(Segment(segment.to_owned()), request),
-            Err(_) => Self::Other,
+    }
+
+    fn of_ours(key: &str) -> Option<Self> {
+        let request = |text: &str| RequestId::try_from(text.to_owned()).ok();
+        if let Some(segment) = key.strip_prefix(METAS) {
+            return Some(Self::Meta(Segment(segment.to_owned())));
+        }
+        if let Some(lease) = key.strip_prefix(GUARDS) {
+            return lease.parse().ok().map(Self::Guard);
+        }
+        if let Some(rest) = key.strip_prefix(QUEUES) {
+            let (segment, waiter) = rest.split_once('/')?;
+            return Some(Self::Waiter(Segment(segment.to_owned()), request(waiter)?));
+        }
+        let (segment, hold) = key.strip_prefix(HOLDS)?.split_once('/')?;
+        let segment = Segment(segment.to_owned());
+        if hold == DELAY {
+            return Some(Self::Delay(segment));
+        }
+        match hold.strip_prefix(READERS) {
+            Some(reader) => Some(Self::Reader(segment, request(reader)?)),
+            None => Some(Self::Permit(segment, request(hold.strip_prefix(PERMITS)?)?)),
         }
     }
 }
@@ -178,8 +257,36 @@ mod tests {
             );
             let waiter = Spot::of(path.waiter(&request).as_bytes());
             assert_eq!(waiter, Spot::Waiter(path.segment.clone(), request.clone()));
+            let reader = Spot::of(path.reader(&request).as_bytes());
+            assert_eq!(reader, Spot::Reader(path.segment.clone(), request.clone()));
+            let permit = Spot::of(path.permit(&request).as_bytes());
+            assert_eq!(permit, Spot::Permit(path.segment.clone(), request.clone()));
+            let delay = Spot::of(path.delay().as_bytes());
+            assert_eq!(delay, Spot::Delay(path.segment.clone()));
             assert_eq!(Spot::of(path.tombstone(&request).as_bytes()), Spot::Other);
         }
+    }
+
+    #[test]
+    fn a_lease_is_read_back_from_its_guard() {
+        assert_eq!(
+            Spot::of(guard(LeaseId(7)).as_bytes()),
+            Spot::Guard(LeaseId(7))
+        );
+        assert_eq!(Spot::of(b"/shared-lock-lease/x"), Spot::Other);
+    }
+
+    #[test]
+    fn a_lock_delay_lies_between_permits_and_readers() {
+        let (path, request) = (path("a"), RequestId::random());
+        let (permit, delay, reader) = (path.permit(&request), path.delay(), path.reader(&request));
+        assert!(path.permits() < permit && permit < delay);
+        assert!(delay < path.readers() && path.readers() < reader);
+        assert!(
+            [permit, delay, reader]
+                .iter()
+                .all(|key| key.starts_with(&path.others()))
+        );
     }
 
     #[test]
@@ -192,6 +299,10 @@ mod tests {
             path.queue(),
             path.waiter(&request),
             path.tombstone(&request),
+            path.reader(&request),
+            path.permit(&request),
+            path.delay(),
+            path.note(),
         ];
         for key in keys.into_iter().chain([
             path.ending(),

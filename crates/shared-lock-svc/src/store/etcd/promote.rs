@@ -1,4 +1,4 @@
-//! A lock that expired is given to the head of its queue, and entries that nobody serves are
+//! Whoever is first in a queue and fits is given the lock, and entries that nobody serves are
 //! removed.
 
 use std::{
@@ -15,7 +15,8 @@ use super::{
     Core,
     fault::Fault,
     keys::{LockPath, Segment},
-    sight::{Question, Waiting},
+    room::Scene,
+    sight::{Question, Waiting, leases_of},
     table,
 };
 
@@ -35,15 +36,15 @@ impl Promotions {
 }
 
 impl Core {
-    /// Promotes the head of a queue whose lock looks free: at once if it waits here, else when its
-    /// own replica has had its chance.
+    /// Promotes the first of a queue if they fit beside whoever holds the lock: at once if the head
+    /// waits here, else when its own replica has had its chance.
     pub(super) fn consider_promoting(self: &Arc<Self>, head: Waiting) {
-        let path = head.waiter.path();
+        let path = head.waiter.meta.path();
         if !self.promotions.running().insert(path.segment.clone()) {
             return;
         }
         let core = Arc::clone(self);
-        let is_ours = head.waiter.replica == self.replica.id;
+        let is_ours = head.waiter.meta.replica == self.replica.id;
         self.tasks.spawn(async move {
             if !is_ours {
                 sleep(OWNER_FIRST + jitter(OWNER_FIRST)).await;
@@ -62,31 +63,48 @@ impl Core {
         let core = Arc::clone(self);
         self.tasks.spawn(async move {
             // Should it fail, the view shows the entry again.
-            let _ = core
-                .etcd
-                .propose(table::sweep(&stray.waiter.path(), &stray))
-                .await;
+            let path = stray.waiter.meta.path();
+            let _ = core.etcd.propose(table::sweep(&path, &stray)).await;
         });
     }
 
     async fn promote(&self, path: &LockPath) -> Result<(), Fault> {
-        let glimpse = self.view.glimpse(path);
-        let (mut holder, mut next) = (glimpse.holder, glimpse.head);
-        while holder.is_none()
-            && let Some(head) = next
-        {
-            let question = Question::about(path).head().guard(head.waiter.lease);
-            let answer = self
-                .etcd
-                .propose(table::promote(path, &head, question))
-                .await?;
+        let mut scene = self.view.scene(path).unwrap_or_default();
+        if scene.dead_heads().next().is_some() {
+            // The view may be behind, and to evict who lives is refused.
+            scene = self.scene_now(path).await?;
+        }
+        loop {
+            self.evict_dead_heads(path, &mut scene).await?;
+            let Some(run) = scene.next_run(None) else {
+                return Ok(());
+            };
+            let tried = leases_of(&run.waiters);
+            let question = Question::about(path).queue().guards(tried.iter().copied());
+            let proposal = table::promote(path, &run, &question);
+            let answer = self.etcd.propose(proposal).await?;
             if answer.succeeded {
                 return Ok(());
             }
-            let seen = question.read(&answer, 0)?;
-            self.evict_if_dead(path, &head, &seen).await?;
-            (holder, next) = (seen.holder, seen.head);
+            let seen = question.read(&answer)?;
+            scene = self.with_guards(seen.scene, &tried).await?;
         }
+    }
+
+    /// Removes those from the head of a queue that can never be served.
+    pub(super) async fn evict_dead_heads(
+        &self,
+        path: &LockPath,
+        scene: &mut Scene,
+    ) -> Result<(), Fault> {
+        let dead: Vec<_> = scene.dead_heads().cloned().collect();
+        for waiting in &dead {
+            let mut leases = waiting.waiter.meta.leases.all();
+            if let Some(lost) = leases.find(|lease| !scene.guarded.contains(lease)) {
+                self.etcd.propose(table::evict(path, waiting, lost)).await?;
+            }
+        }
+        scene.queue.drain(..dead.len());
         Ok(())
     }
 }

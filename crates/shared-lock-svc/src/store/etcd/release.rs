@@ -1,4 +1,4 @@
-//! The end of a tenure or of a request, and the hand-over to the next in the queue.
+//! The end of a tenure or of a request, and the hand-over to whoever is next.
 
 use std::sync::Arc;
 
@@ -6,9 +6,9 @@ use super::{
     Core,
     fault::Fault,
     keys::LockPath,
-    sight::{HolderKey, Question, Sight, Waiting},
-    table,
-    view::Glimpse,
+    room::Scene,
+    sight::{Hold, Question, Sight, leases_of},
+    table::{self, Parting},
 };
 use crate::lease::{LeaseId, RequestId};
 
@@ -16,67 +16,66 @@ use crate::lease::{LeaseId, RequestId};
 /// for ever; the caller may ask again.
 const MOST_TRIES: usize = 2;
 
-/// What the next proposal of a release is made from.
-struct Known {
-    holder: Option<HolderKey>,
-    /// The request that holds the lock, if it is one of ours.
-    tenant: Option<RequestId>,
-    head: Option<Waiting>,
+/// Which tenure is meant: by lease and token, since a session may hold a lock a second time.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Named {
+    pub(super) token: i64,
+    pub(super) lease: LeaseId,
 }
 
-impl From<Sight> for Known {
-    fn from(sight: Sight) -> Self {
-        let tenant = sight.holding_request().cloned();
+impl Named {
+    pub(super) fn is(self, hold: &Hold) -> bool {
+        hold.token == self.token && hold.lease == self.lease
+    }
+}
+
+impl From<&Hold> for Named {
+    fn from(hold: &Hold) -> Self {
         Self {
-            holder: sight.holder,
-            tenant,
-            head: sight.head,
+            token: hold.token,
+            lease: hold.lease,
         }
     }
 }
 
-impl From<Glimpse> for Known {
-    fn from(glimpse: Glimpse) -> Self {
-        Self {
-            holder: glimpse.holder,
-            tenant: glimpse.tenant,
-            head: glimpse.head,
-        }
-    }
+/// A tenure, and how its lock stands.
+type Known = Option<Box<(Hold, Scene)>>;
+
+/// What came of a proposal to end a tenure.
+enum Proposed {
+    Done,
+    /// Something stood in the way; what was seen of it, if the tenure is still there.
+    Failed(Known),
 }
 
 impl Core {
-    /// Ends the tenure of that token, of that lease if one is named; `false` if it was over.
+    /// Ends a tenure; `false` if it was over.
     ///
-    /// It is over when the holder key has another mod revision: then this came too late, or an
-    /// earlier try of it was heard after all.
+    /// It is over when no tenure of the lock has both lease and token: then this came too late, or
+    /// an earlier try of it was heard after all.
     pub(super) async fn end_tenure(
         self: &Arc<Self>,
         path: &LockPath,
-        token: i64,
-        lease: Option<LeaseId>,
+        named: Named,
+        parting: Parting<'_>,
     ) -> Result<bool, Fault> {
-        let is_it = |holder: &HolderKey| {
-            holder.token == token && lease.is_none_or(|lease| lease == holder.lease)
-        };
-        let whole = Question::about(path).head();
-        let mut known = Known::from(self.view.glimpse(path));
-        if !known.holder.as_ref().is_some_and(is_it) || known.tenant.is_none() {
+        let mut known = self.tenure_in_view(path, named);
+        if known.is_none() {
             // The view may be behind: that a tenure is over is said by etcd alone.
-            known = self.look(whole).await?.into();
+            known = self.tenure_now(path, named).await?;
         }
         let (mut tries, mut perhaps) = (0, false);
-        while let Some(holder) = known.holder.filter(is_it) {
-            known = match self.propose_end(path, holder, &known).await {
-                Ok(None) => {
-                    self.retire(holder.lease, known.tenant.as_ref());
+        while let Some((hold, scene)) = known.map(|known| *known) {
+            known = match self.propose_end(path, &hold, scene, parting).await {
+                Ok(Proposed::Done) => {
+                    self.retire(&hold);
                     return Ok(true);
                 }
-                Ok(Some(seen)) => seen.into(),
+                Ok(Proposed::Failed(seen)) => seen,
                 Err(fault) if fault.deserves_a_look() && tries < MOST_TRIES => {
                     tries += 1;
                     perhaps |= fault.is_unknown();
-                    self.look(whole).await?.into()
+                    self.tenure_now(path, named).await?
                 }
                 Err(fault) => return Err(fault),
             };
@@ -89,28 +88,20 @@ impl Core {
         self: &Arc<Self>,
         path: &LockPath,
         request: &RequestId,
+        parting: Parting<'_>,
     ) -> Result<bool, Fault> {
         let question = Question::about(path).request(request);
         let mut ended = false;
         loop {
-            let tombstones = self.tombstone_lease().await?;
-            let proposed = self
-                .etcd
-                .propose(table::end_request(path, request, tombstones, question))
-                .await;
-            if matches!(proposed, Err(Fault::LeaseNotFound)) {
-                self.forget_tombstone_lease(tombstones).await;
-                continue;
-            }
-            let seen = question.read(&proposed?, table::END_REQUEST_OPS)?;
-            if seen.holding_request() == Some(request)
-                && let Some(holder) = seen.holder
-            {
-                ended |= self.end_tenure(path, holder.token, None).await?;
+            let propose = |tombstones| table::end_request(path, request, tombstones, &question);
+            let answer = self.propose_with_tombstones(propose).await?;
+            let seen = question.read(&answer)?;
+            if let Some(hold) = &seen.own_hold {
+                ended |= self.end_tenure(path, hold.into(), parting).await?;
             } else if let Some(own) = seen.own {
                 // Whether it went or changed meanwhile, the next round sees.
-                let cancel = table::cancel(path, &own, tombstones, question);
-                ended |= match self.etcd.propose(cancel).await {
+                let cancel = self.etcd.propose(table::sweep(path, &own)).await;
+                ended |= match cancel {
                     Ok(answer) => answer.succeeded,
                     Err(fault) if fault.is_unknown() => true,
                     Err(fault) => return Err(fault),
@@ -121,70 +112,67 @@ impl Core {
         }
     }
 
-    /// Looks at a lock: a linearizable read.
-    pub(super) async fn look(&self, question: Question<'_>) -> Result<Sight, Fault> {
-        question.read(&self.etcd.look(table::look(question)).await?, 0)
-    }
-
-    /// Removes a waiter whose tenure lease is gone, if it is the head that was to get the lock.
-    pub(super) async fn evict_if_dead(
-        &self,
-        path: &LockPath,
-        tried: &Waiting,
-        seen: &Sight,
-    ) -> Result<(), Fault> {
-        let is_head = seen
-            .head
-            .as_ref()
-            .is_some_and(|head| head.revision == tried.revision);
-        if is_head && !seen.guarded {
-            self.etcd.propose(table::evict(path, tried)).await?;
-        }
-        Ok(())
-    }
-
-    /// Proposes the end of a tenure: `None` if it came about, else what stood in the way.
+    /// Proposes the end of a tenure, by the row that the scene asks for.
     async fn propose_end(
         self: &Arc<Self>,
         path: &LockPath,
-        holder: HolderKey,
-        known: &Known,
-    ) -> Result<Option<Sight>, Fault> {
-        let tombstones = self.tombstone_lease().await?;
-        let mut question = Question::about(path).head();
-        let txn = match &known.head {
-            Some(head) => {
-                question = question.guard(head.waiter.lease);
-                let ended = known.tenant.as_ref().map(|tenant| (tenant, tombstones));
-                table::hand_over(path, holder.token, head, ended, question)
+        hold: &Hold,
+        mut scene: Scene,
+        parting: Parting<'_>,
+    ) -> Result<Proposed, Fault> {
+        self.evict_dead_heads(path, &mut scene).await?;
+        let run = scene.next_run(Some(hold));
+        let mut question = Question::about(path).queue();
+        if let Some(request) = hold.request() {
+            question = question.request(request);
+        }
+        let tried = run.as_ref().map(|run| leases_of(&run.waiters));
+        let tried = tried.unwrap_or_default();
+        question = question.guards(tried.iter().copied());
+        let propose = |tombstones| {
+            let left = (parting, tombstones);
+            match &run {
+                Some(run) => table::hand_over(path, hold, run, left, &question),
+                None if scene.queue.is_empty() => table::release(path, hold, left, &question),
+                None => table::leave(path, hold, left, &question),
             }
-            None => table::release(
-                path,
-                holder.token,
-                known.tenant.as_ref(),
-                tombstones,
-                question,
-            ),
         };
-        let proposed = self.etcd.propose(txn).await;
-        if matches!(proposed, Err(Fault::LeaseNotFound)) {
-            // The waiter's lease is compared to be alive, so it is the one for tombstones.
-            self.forget_tombstone_lease(tombstones).await;
-        }
-        let answer = proposed?;
+        let answer = self.propose_with_tombstones(propose).await?;
         if answer.succeeded {
-            return Ok(None);
+            return Ok(Proposed::Done);
         }
-        let seen = question.read(&answer, 0)?;
-        if let Some(head) = &known.head {
-            self.evict_if_dead(path, head, &seen).await?;
+        let seen = question.read(&answer)?;
+        let still = |seen: &Sight| {
+            let mut holds = seen.own_hold.iter().chain(seen.scene.tenures.all());
+            holds.any(|seen| seen.is(hold))
+        };
+        if !still(&seen) {
+            return Ok(Proposed::Failed(None));
         }
-        Ok(Some(seen))
+        let scene = self.with_guards(seen.scene, &tried).await?;
+        Ok(Proposed::Failed(Some(Box::new((hold.clone(), scene)))))
     }
 
-    /// Ends the lease of a tenure that is over: a lease of ours serves one tenure only.
-    fn retire(self: &Arc<Self>, lease: LeaseId, tenant: Option<&RequestId>) {
-        if tenant.is_some() && lease != LeaseId(0) {
+    /// The tenure as the view shows it, if that shows whose it is.
+    fn tenure_in_view(&self, path: &LockPath, named: Named) -> Known {
+        let holds = self
+            .view
+            .holds(path, |hold| named.is(hold) && hold.meta.is_some());
+        let known = holds.into_iter().next().zip(self.view.scene(path));
+        known.map(Box::new)
+    }
+
+    /// The tenure as it stands now.
+    async fn tenure_now(&self, path: &LockPath, named: Named) -> Result<Known, Fault> {
+        match self.find_tenure(path, named).await? {
+            Some(hold) => Ok(Some(Box::new((hold, self.scene_now(path).await?)))),
+            None => Ok(None),
+        }
+    }
+
+    /// Ends the leases of a tenure that is over: one that is not a session serves one tenure only.
+    pub(super) fn retire(self: &Arc<Self>, hold: &Hold) {
+        for lease in hold.meta.iter().flat_map(|meta| meta.leases.own()) {
             self.revoke_lease_later(lease);
         }
     }

@@ -1,10 +1,11 @@
-//! The requests that live at this replica, by lock and request id.
+//! The requests that live at this replica, by what names them.
 //!
 //! A request runs as a task of the store. Callers wait for its outcome; when the last of them is
 //! gone before it was told, the request is abandoned and the task undoes what it did.
 
 use std::{
     collections::{HashMap, hash_map},
+    hash::Hash,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -12,43 +13,47 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::fault::Fault;
-use crate::lease::{AcquireRequest, Acquisition, LockKey, RequestId};
 
 /// How a request ended, for each caller that waits.
-pub(super) type Outcome = Result<Acquisition, Fault>;
+pub(super) type Outcome<A> = Result<A, Fault>;
 
-#[derive(Default)]
-pub(super) struct Requests {
-    entries: Mutex<HashMap<(LockKey, RequestId), Arc<Entry>>>,
+/// Requests that are answered with an `A`, by what names them.
+pub(super) struct Requests<K, A> {
+    entries: Mutex<HashMap<K, Arc<Entry<A>>>>,
     left: Notify,
 }
 
 /// One request, shared by its task and its callers.
-pub(super) struct Entry {
-    pub(super) request: AcquireRequest,
+pub(super) struct Entry<A> {
     /// No caller is left to tell.
     pub(super) abandoned: CancellationToken,
     told: CancellationToken,
     callers: Mutex<usize>,
-    outcome: watch::Sender<Option<Outcome>>,
+    outcome: watch::Sender<Option<Outcome<A>>>,
 }
 
 /// One who waits for the outcome; dropping it may abandon the request.
-pub(super) struct Caller(Arc<Entry>);
+pub(super) struct Caller<A>(Arc<Entry<A>>);
 
-impl Requests {
-    /// Joins the request of that id, or registers it; then its task is to be started.
-    pub(super) fn enter(&self, request: AcquireRequest) -> (Caller, Option<Arc<Entry>>) {
-        match self
-            .entries()
-            .entry((request.key.clone(), request.request_id.clone()))
-        {
+impl<K, A> Default for Requests<K, A> {
+    fn default() -> Self {
+        Self {
+            entries: Mutex::default(),
+            left: Notify::new(),
+        }
+    }
+}
+
+impl<K: Eq + Hash, A> Requests<K, A> {
+    /// Joins the request of that name, or registers it; then its task is to be started.
+    pub(super) fn enter(&self, name: K) -> (Caller<A>, Option<Arc<Entry<A>>>) {
+        match self.entries().entry(name) {
             hash_map::Entry::Occupied(known) => {
                 *known.get().callers() += 1;
                 (Caller(Arc::clone(known.get())), None)
             }
             hash_map::Entry::Vacant(free) => {
-                let entry = Arc::new(Entry::new(request));
+                let entry = Arc::new(Entry::new());
                 free.insert(Arc::clone(&entry));
                 (Caller(Arc::clone(&entry)), Some(entry))
             }
@@ -56,14 +61,13 @@ impl Requests {
     }
 
     /// Whether a task here serves the request.
-    pub(super) fn is_known(&self, key: &LockKey, request: &RequestId) -> bool {
-        self.entries().contains_key(&(key.clone(), request.clone()))
+    pub(super) fn is_known(&self, name: &K) -> bool {
+        self.entries().contains_key(name)
     }
 
     /// Strikes out a request whose task has ended.
-    pub(super) fn leave(&self, entry: &Entry) {
-        self.entries()
-            .remove(&(entry.request.key.clone(), entry.request.request_id.clone()));
+    pub(super) fn leave(&self, name: &K) {
+        self.entries().remove(name);
         self.left.notify_waiters();
     }
 
@@ -78,15 +82,14 @@ impl Requests {
         }
     }
 
-    fn entries(&self) -> MutexGuard<'_, HashMap<(LockKey, RequestId), Arc<Entry>>> {
+    fn entries(&self) -> MutexGuard<'_, HashMap<K, Arc<Entry<A>>>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Entry {
-    fn new(request: AcquireRequest) -> Self {
+impl<A> Entry<A> {
+    fn new() -> Self {
         Self {
-            request,
             abandoned: CancellationToken::new(),
             told: CancellationToken::new(),
             callers: Mutex::new(1),
@@ -95,7 +98,7 @@ impl Entry {
     }
 
     /// Tells the outcome. Returns whether a caller took it, once that is certain.
-    pub(super) async fn tell(&self, outcome: Outcome) -> bool {
+    pub(super) async fn tell(&self, outcome: Outcome<A>) -> bool {
         self.outcome.send_replace(Some(outcome));
         tokio::select! {
             biased;
@@ -109,9 +112,9 @@ impl Entry {
     }
 }
 
-impl Caller {
+impl<A: Clone> Caller<A> {
     /// The outcome of the request.
-    pub(super) async fn outcome(self) -> Outcome {
+    pub(super) async fn outcome(self) -> Outcome<A> {
         let mut watched = self.0.outcome.subscribe();
         let outcome = watched
             .wait_for(Option::is_some)
@@ -125,7 +128,7 @@ impl Caller {
     }
 }
 
-impl Drop for Caller {
+impl<A> Drop for Caller<A> {
     fn drop(&mut self) {
         let mut callers = self.0.callers();
         *callers -= 1;

@@ -3,21 +3,27 @@
 //! It says what to propose and when to look again, never how a lock stands: that is decided by the
 //! compares of a transaction, or by a linearizable read.
 
+mod listen;
+mod lock;
+
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use etcd_client::{Event, EventType, KeyValue};
-use tokio::{sync::Notify, time::Instant};
+use tokio::time::Instant;
 
+pub(super) use self::listen::Listener;
+use self::{listen::Listeners, lock::SeenLock};
 use super::{
     keys::{LockPath, Segment, Spot},
-    records::{self, Meta},
-    sight::{HolderKey, Waiting},
+    records::{self, SessionRecord},
+    room::Scene,
+    sight::{Hold, Waiting},
 };
-use crate::lease::RequestId;
+use crate::lease::{LeaseId, RequestId};
 
 pub(super) struct View {
     seen: Mutex<Seen>,
@@ -31,27 +37,17 @@ struct Seen {
     revision: i64,
     /// When the watch last showed progress.
     heard: Option<Instant>,
-    holders: HashMap<Segment, HolderKey>,
-    /// The requests that hold, with the revision of their M.
-    tenants: HashMap<Segment, (i64, RequestId)>,
-    queues: HashMap<Segment, HashMap<RequestId, Waiting>>,
+    locks: HashMap<Segment, SeenLock>,
+    /// Leases whose guard is there.
+    guards: HashSet<LeaseId>,
+    sessions: HashMap<LeaseId, SessionRecord>,
+    /// Locks with a lock-delay.
+    delayed: HashSet<Segment>,
+    /// The locks that are waited for with a lease.
+    awaited: HashMap<LeaseId, HashSet<Segment>>,
     listeners: HashMap<Segment, Listeners>,
     /// Locks that were read by themselves: events up to that revision are old news.
     reread: HashMap<Segment, i64>,
-}
-
-struct Listeners {
-    path: LockPath,
-    of: HashMap<RequestId, Arc<Notify>>,
-}
-
-/// A lock as the view shows it.
-#[derive(Debug, Default)]
-pub(super) struct Glimpse {
-    pub(super) holder: Option<HolderKey>,
-    /// The request that holds it.
-    pub(super) tenant: Option<RequestId>,
-    pub(super) head: Option<Waiting>,
 }
 
 /// One state of etcd, or of one lock in it, to replace what was seen before.
@@ -61,38 +57,6 @@ pub(super) struct Listing {
     pub(super) keys: Vec<KeyValue>,
 }
 
-/// Wakes a waiter when its entry is gone from the queue.
-pub(super) struct Listener<'a> {
-    view: &'a View,
-    segment: Segment,
-    request: RequestId,
-    gone: Arc<Notify>,
-}
-
-impl Listener<'_> {
-    /// Resolves when the entry may be gone. It may also still be there: look.
-    pub(super) async fn woken(&self) {
-        self.gone.notified().await;
-    }
-
-    /// Wakes itself again, for a look that failed.
-    pub(super) fn again(&self) {
-        self.gone.notify_one();
-    }
-}
-
-impl Drop for Listener<'_> {
-    fn drop(&mut self) {
-        let mut seen = self.view.seen();
-        if let Some(listeners) = seen.listeners.get_mut(&self.segment) {
-            listeners.of.remove(&self.request);
-            if listeners.of.is_empty() {
-                seen.listeners.remove(&self.segment);
-            }
-        }
-    }
-}
-
 impl View {
     pub(super) fn new() -> Self {
         Self {
@@ -100,73 +64,57 @@ impl View {
         }
     }
 
-    /// Whether a proposal to take the lock is worth its entry in etcd's log.
-    pub(super) fn looks_free(&self, path: &LockPath) -> bool {
+    /// How the lock stands; `None` before all locks were listed.
+    pub(super) fn scene(&self, path: &LockPath) -> Option<Scene> {
         let seen = self.seen();
-        seen.complete
-            && !seen.holders.contains_key(&path.segment)
-            && !seen.queues.contains_key(&path.segment)
+        seen.complete.then(|| seen.scene(&path.segment))
     }
 
-    pub(super) fn glimpse(&self, path: &LockPath) -> Glimpse {
+    /// Whether the request holds the lock or waits for it.
+    pub(super) fn knows(&self, path: &LockPath, request: &RequestId) -> bool {
         let seen = self.seen();
-        let holder = seen.holders.get(&path.segment).copied();
-        let tenant = seen
-            .tenants
-            .get(&path.segment)
-            .filter(|(revision, _)| Some(*revision) == holder.map(|h| h.token));
-        Glimpse {
-            holder,
-            tenant: tenant.map(|(_, request)| request.clone()),
-            head: seen.head(&path.segment).cloned(),
-        }
+        let lock = seen.locks.get(&path.segment);
+        lock.is_some_and(|lock| lock.knows(request))
     }
 
-    /// Listens for the end of an entry, from before it is made.
-    pub(super) fn listen(&self, path: &LockPath, request: &RequestId) -> Listener<'_> {
-        let gone = Arc::new(Notify::new());
-        let mut seen = self.seen();
-        let listeners = seen.listeners.entry(path.segment.clone());
-        let listeners = listeners.or_insert_with(|| Listeners {
-            path: path.clone(),
-            of: HashMap::new(),
-        });
-        listeners.of.insert(request.clone(), Arc::clone(&gone));
-        Listener {
-            view: self,
-            segment: path.segment.clone(),
-            request: request.clone(),
-            gone,
-        }
+    /// The tenures of a lock that are meant.
+    pub(super) fn holds(&self, path: &LockPath, is_it: impl Fn(&Hold) -> bool) -> Vec<Hold> {
+        let seen = self.seen();
+        let lock = seen.locks.get(&path.segment);
+        let holds = lock.into_iter().flat_map(SeenLock::holds);
+        holds.filter(is_it).collect()
     }
 
-    /// Locks that requests of this replica wait for.
-    pub(super) fn listened(&self) -> Vec<LockPath> {
-        self.seen()
-            .listeners
-            .values()
-            .map(|listeners| listeners.path.clone())
+    /// A session, if its beginning was seen.
+    pub(super) fn session(&self, lease: LeaseId) -> Option<SessionRecord> {
+        self.seen().sessions.get(&lease).cloned()
+    }
+
+    /// The leases that lock-delays of tenures on this lease hang on.
+    pub(super) fn delays_of(&self, lease: LeaseId) -> Vec<LeaseId> {
+        let seen = self.seen();
+        let delayed = seen.delayed.iter();
+        let delays = delayed.filter_map(|segment| seen.locks.get(segment)?.delay());
+        delays
+            .filter_map(|(own, of)| (of == lease).then_some(own))
             .collect()
     }
 
-    /// Free locks that somebody waits for, with the head of their queue.
+    /// Locks that have room for the head of their queue, or whose head can never be served; with
+    /// that head.
     pub(super) fn orphans(&self) -> Vec<Waiting> {
         let seen = self.seen();
-        seen.queues
-            .keys()
-            .filter_map(|segment| seen.orphan(segment).cloned())
+        let segments = seen.locks.keys();
+        segments
+            .filter_map(|segment| seen.orphan(segment))
             .collect()
     }
 
-    /// All that wait at a replica.
-    pub(super) fn waiting_at(&self, replica: &str) -> Vec<Waiting> {
+    /// All that wait, as far as they are meant.
+    pub(super) fn waiting(&self, is_it: impl Fn(&Waiting) -> bool) -> Vec<Waiting> {
         let seen = self.seen();
-        seen.queues
-            .values()
-            .flat_map(HashMap::values)
-            .filter(|w| w.waiter.replica == replica)
-            .cloned()
-            .collect()
+        let waiting = seen.locks.values().flat_map(SeenLock::waiting);
+        waiting.filter(|waiting| is_it(waiting)).cloned().collect()
     }
 
     /// How long the watch has shown no progress; `None` before it ever did.
@@ -204,9 +152,7 @@ impl View {
             return;
         }
         seen.reread.remove(&path.segment);
-        seen.holders.remove(&path.segment);
-        seen.tenants.remove(&path.segment);
-        seen.queues.remove(&path.segment);
+        seen.locks.remove(&path.segment);
         for kv in &listing.keys {
             seen.put(kv);
         }
@@ -214,7 +160,8 @@ impl View {
         seen.wake_absent(&path.segment);
     }
 
-    /// Applies events in their order. Returns the heads of the queues of locks that they left free.
+    /// Applies events in their order. Returns the heads of the queues that they left something to be
+    /// done for.
     pub(super) fn apply(&self, events: &[Event]) -> Vec<Waiting> {
         let mut seen = self.seen();
         seen.heard = Some(Instant::now());
@@ -222,15 +169,13 @@ impl View {
         for event in events {
             let Some(kv) = event.kv() else { continue };
             seen.revision = kv.mod_revision();
-            touched.extend(match event.event_type() {
-                EventType::Put => seen.put(kv),
-                EventType::Delete => seen.delete(kv),
-            });
+            match event.event_type() {
+                EventType::Put => touched.extend(seen.put(kv)),
+                EventType::Delete => touched.extend(seen.delete(kv)),
+            }
         }
-        touched
-            .iter()
-            .filter_map(|segment| seen.orphan(segment).cloned())
-            .collect()
+        let touched = touched.iter();
+        touched.filter_map(|segment| seen.orphan(segment)).collect()
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
@@ -239,100 +184,126 @@ impl View {
 }
 
 impl Seen {
-    fn head(&self, segment: &Segment) -> Option<&Waiting> {
-        self.queues
-            .get(segment)?
-            .values()
-            .min_by_key(|waiting| waiting.place)
+    fn scene(&self, segment: &Segment) -> Scene {
+        let lock = self.locks.get(segment);
+        lock.map(|lock| lock.scene(&self.guards))
+            .unwrap_or_default()
     }
 
-    /// The head of the queue of a lock that nobody holds.
-    fn orphan(&self, segment: &Segment) -> Option<&Waiting> {
-        if self.holders.contains_key(segment) {
-            None
-        } else {
-            self.head(segment)
-        }
+    /// The head of a queue, if it can be granted, or never can be.
+    fn orphan(&self, segment: &Segment) -> Option<Waiting> {
+        let lock = self.locks.get(segment)?;
+        lock.waiting().next()?;
+        let scene = lock.scene(&self.guards);
+        let waits_in_vain = scene.dead_heads().next().is_some();
+        let needs_us = waits_in_vain || scene.next_run(None).is_some();
+        scene.queue.into_iter().next().filter(|_| needs_us)
     }
 
     /// Takes in a key; the lock if this may have changed who is next.
     fn put(&mut self, kv: &KeyValue) -> Option<Segment> {
-        match Spot::of(kv.key()) {
-            Spot::Holder(segment) if self.is_news(&segment, kv) => {
-                self.holders.insert(segment, HolderKey::read(kv));
-                None
+        let spot = Spot::of(kv.key());
+        if let Spot::Guard(lease) = spot {
+            self.put_guard(lease, kv);
+            return None;
+        }
+        let segment = self.news_of(&spot, kv)?;
+        let lock = self.locks.entry(segment.clone()).or_default();
+        match spot {
+            Spot::Holder(_) => lock.put_holder(kv),
+            Spot::Meta(_) => lock.put_meta(kv),
+            Spot::Delay(_) => {
+                lock.put_delay(kv);
+                self.delayed.insert(segment);
             }
-            Spot::Meta(segment) if self.is_news(&segment, kv) => {
-                let meta = records::decode::<Meta>(kv.value()).ok()?;
-                self.tenants
-                    .insert(segment, (kv.mod_revision(), meta.request));
-                None
+            Spot::Reader(_, request) => lock.put_reader(request, kv),
+            Spot::Permit(_, request) => lock.put_permit(request, kv),
+            Spot::Waiter(_, request) => {
+                for lease in lock.put_waiter(request, kv) {
+                    let awaited = self.awaited.entry(lease).or_default();
+                    awaited.insert(segment.clone());
+                }
+                return Some(segment);
             }
-            Spot::Waiter(segment, request) if self.is_news(&segment, kv) => {
-                // An entry of a later version is left to replicas of that version.
-                let waiting = Waiting::read(kv).ok()?;
-                self.queues
-                    .entry(segment.clone())
-                    .or_default()
-                    .insert(request, waiting);
-                Some(segment)
+            Spot::Guard(_) | Spot::Other => {}
+        }
+        None
+    }
+
+    /// Takes out a key; the locks of which this may have changed who is next.
+    fn delete(&mut self, kv: &KeyValue) -> Vec<Segment> {
+        let spot = Spot::of(kv.key());
+        if let Spot::Guard(lease) = spot {
+            self.guards.remove(&lease);
+            self.sessions.remove(&lease);
+            self.wake_all_on(lease);
+            let awaited = self.awaited.get(&lease);
+            return awaited.into_iter().flatten().cloned().collect();
+        }
+        let Some(segment) = self.news_of(&spot, kv) else {
+            return Vec::new();
+        };
+        let Some(lock) = self.locks.get_mut(&segment) else {
+            return Vec::new();
+        };
+        match spot {
+            Spot::Holder(_) => lock.delete_holder(),
+            Spot::Meta(_) => lock.delete_meta(),
+            Spot::Delay(_) => {
+                lock.delete_delay();
+                self.delayed.remove(&segment);
             }
-            _ => None,
+            Spot::Reader(_, request) => lock.delete_reader(&request),
+            Spot::Permit(_, request) => lock.delete_permit(&request),
+            Spot::Waiter(_, request) => {
+                let leases = lock.delete_waiter(request.clone());
+                self.forget_awaited(&segment, leases);
+                self.wake(&segment, &request);
+            }
+            Spot::Guard(_) | Spot::Other => {}
+        }
+        self.wake_onlookers(&segment);
+        if self.locks.get(&segment).is_some_and(SeenLock::is_blank) {
+            self.locks.remove(&segment);
+        }
+        vec![segment]
+    }
+
+    fn put_guard(&mut self, lease: LeaseId, kv: &KeyValue) {
+        self.guards.insert(lease);
+        if !kv.value().is_empty()
+            && let Ok(session) = records::decode(kv.value())
+        {
+            self.sessions.insert(lease, session);
         }
     }
 
-    /// Takes out a key; the lock if this may have changed who is next.
-    fn delete(&mut self, kv: &KeyValue) -> Option<Segment> {
-        match Spot::of(kv.key()) {
-            Spot::Holder(segment) if self.is_news(&segment, kv) => {
-                self.holders.remove(&segment);
-                Some(segment)
+    /// Forgets that a lock is waited for with these leases, unless another entry names them too.
+    fn forget_awaited(&mut self, segment: &Segment, leases: Vec<LeaseId>) {
+        for lease in leases {
+            let lock = self.locks.get(segment);
+            if lock.is_some_and(|lock| lock.waiting().any(|w| w.names(lease))) {
+                continue;
             }
-            Spot::Meta(segment) if self.is_news(&segment, kv) => {
-                self.tenants.remove(&segment);
-                None
-            }
-            Spot::Waiter(segment, request) if self.is_news(&segment, kv) => {
-                let queue = self.queues.get_mut(&segment)?;
-                queue.remove(&request);
-                if queue.is_empty() {
-                    self.queues.remove(&segment);
+            if let Some(awaited) = self.awaited.get_mut(&lease) {
+                awaited.remove(segment);
+                if awaited.is_empty() {
+                    self.awaited.remove(&lease);
                 }
-                if let Some(gone) = self
-                    .listeners
-                    .get(&segment)
-                    .and_then(|listeners| listeners.of.get(&request))
-                {
-                    gone.notify_one();
-                }
-                Some(segment)
             }
-            _ => None,
         }
     }
 
-    /// Whether an event is newer than the last read of its lock.
-    fn is_news(&mut self, segment: &Segment, kv: &KeyValue) -> bool {
+    /// The lock that a key is of, unless the last read of that lock is newer.
+    fn news_of(&mut self, spot: &Spot, kv: &KeyValue) -> Option<Segment> {
+        let segment = spot.segment()?;
         match self.reread.get(segment) {
-            Some(read) if kv.mod_revision() <= *read => false,
+            Some(read) if kv.mod_revision() <= *read => return None,
             Some(_) => {
                 self.reread.remove(segment);
-                true
             }
-            None => true,
+            None => {}
         }
-    }
-
-    /// Wakes those whose entry is not there. It may have been made since: they look.
-    fn wake_absent(&self, segment: &Segment) {
-        let Some(listeners) = self.listeners.get(segment) else {
-            return;
-        };
-        let queue = self.queues.get(segment);
-        for (request, gone) in &listeners.of {
-            if !queue.is_some_and(|queue| queue.contains_key(request)) {
-                gone.notify_one();
-            }
-        }
+        Some(segment.clone())
     }
 }

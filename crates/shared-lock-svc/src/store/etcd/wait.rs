@@ -1,33 +1,27 @@
 //! A request in the queue: put there, woken when its entry goes, and taken out when it leaves.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::{sleep, sleep_until};
 
 use super::{
-    acquire::{Handling, Verdict},
+    Core,
+    acquire::{Handling, Next, Verdict, Wish},
+    client::Answer,
+    close::Remains,
     fault::Fault,
     leases::Kept,
     records::Waiter,
     sight::{Sight, Waiting},
-    table::{self, Alive},
+    table,
 };
 use crate::lease::Acquisition;
 
 /// How long to wait before a look that failed is tried again.
 const RETRY: Duration = Duration::from_millis(200);
 
-/// How waiting ended.
-pub(super) enum Waited {
-    /// The request is decided.
-    End(Verdict),
-    /// The lock was handed to it; its token.
-    Granted(i64),
-    /// It is not in the queue, and this is what was seen.
-    Look(Box<Sight>),
-}
-
 /// Why a request leaves the queue on its own account.
+#[derive(Clone, Copy)]
 enum Leaving {
     WaitOver,
     Abandoned,
@@ -36,63 +30,74 @@ enum Leaving {
 }
 
 impl Handling {
-    /// Stands in the queue until the lock is handed over, or there is a reason to leave.
-    pub(super) async fn wait_in_queue(&mut self, meta_revision: i64) -> Result<Waited, Fault> {
-        let core = self.core.clone();
-        let lease = self.lease().await?;
-        let presence = self.presence().await?;
-        let seat = core.seat(&presence).await?;
-        let request = self.entry.request.clone();
-        // From before the entry is made, so that its end cannot be missed.
-        let listener = core.view.listen(&self.path, &request.request_id);
-        let waiter = Waiter::of(&request, &core.replica.id, lease.id, lease.ttl);
-        let alive = Alive {
-            replica: &core.replica.id,
-            since: presence.since,
+    /// Stands in the queue of a lock that was seen taken.
+    pub(super) async fn enqueue(&mut self, meta_revision: i64) -> Result<Next, Fault> {
+        let wish = Arc::clone(&self.wish);
+        let Some(anchored) = self.anchor().await? else {
+            return Ok(Next::End(Verdict::Denied(Acquisition::SessionGone)));
         };
-        let question = self.question();
-        let txn = table::enqueue(
-            &self.path,
-            alive,
-            seat.lease(),
-            &request.request_id,
-            &waiter,
-            meta_revision,
-            question,
-        );
-        let proposed = core.etcd.propose(txn).await;
-        if matches!(proposed, Err(Fault::LeaseNotFound)) && self.bury_lease() {
-            return Ok(Waited::Look(Box::new(self.look().await?)));
-        }
-        let (answer, question) = (proposed?, self.question());
+        let presence = self.presence().await?;
+        let seat = wish.core.seat(&presence).await?;
+        let waiter = Waiter {
+            value: wish.request.value.clone(),
+            meta: wish.meta(anchored),
+        };
+        // From before the entry is made, so that its end cannot be missed.
+        self.listener = Some(wish.core.view.listen(&wish.path, &waiter.meta.request));
+        let (alive, question) = (wish.core.alive(&presence), wish.question());
+        let place = (&waiter, seat.lease());
+        let row = table::enqueue(&wish.path, alive, place, meta_revision, &question);
+        let Some(answer) = self.propose(row).await? else {
+            return Ok(Next::Look);
+        };
         if !answer.succeeded {
-            let seen = question.read(&answer, 0)?;
+            let seen = question.read(&answer)?;
             self.note_presence(&seen, &presence);
-            return Ok(Waited::Look(Box::new(seen)));
+            return Ok(Next::Judge(seen.into()));
         }
+        self.seat = Some(seat);
         let own = Waiting {
-            request: request.request_id,
+            request: wish.request.request_id.clone(),
             place: answer.revision,
             revision: answer.revision,
             waiter,
         };
-        let kept = core.keep_lease(lease);
+        Ok(Next::Wait(own.into()))
+    }
+
+    /// Waits until the lock is handed over, or there is a reason to leave.
+    pub(super) async fn wait(&mut self, own: Waiting) -> Result<Next, Fault> {
+        let wish = Arc::clone(&self.wish);
+        let anchored = self.anchored.ok_or(Fault::LeaseNotFound)?;
+        let kept = wish.core.keep(anchored);
+        let Some(listener) = self.listener.take() else {
+            // What was missed is seen by the next look.
+            let listener = wish.core.view.listen(&wish.path, &own.request);
+            listener.again();
+            self.listener = Some(listener);
+            return Ok(Next::Wait(own.into()));
+        };
         loop {
             tokio::select! {
                 biased;
                 leaving = self.reason_to_leave(&kept) => return self.leave(own, leaving).await,
                 () = listener.woken() => {}
             }
-            match self.look().await {
-                Ok(seen)
-                    if seen
-                        .own
-                        .as_ref()
-                        .is_some_and(|entry| entry.revision == own.revision) => {}
+            let question = wish.question().guards(anchored.leases.own());
+            match wish.core.look(&question).await {
                 Ok(seen) => {
-                    return Ok(self
-                        .granted(&seen)
-                        .map_or_else(|| Waited::Look(Box::new(seen)), Waited::Granted));
+                    let mut leases = anchored.leases.all();
+                    let lives = leases.all(|lease| seen.scene.guarded.contains(&lease));
+                    if still_waits(&own, &seen) {
+                        if !lives {
+                            return self.leave(own, Leaving::LeaseLost).await;
+                        }
+                    } else if lives || anchored.leases.session || self.remains(&seen).is_some() {
+                        return Ok(Next::Judge(seen.into()));
+                    } else {
+                        // Evicted: whoever lost its lease has lost its place.
+                        return Err(Fault::LeaseNotFound);
+                    }
                 }
                 // The entry outlives a spell without etcd, and so does the wait.
                 Err(_) => {
@@ -103,46 +108,74 @@ impl Handling {
         }
     }
 
-    async fn reason_to_leave(&self, kept: &Kept) -> Leaving {
+    async fn reason_to_leave(&self, kept: &[Kept]) -> Leaving {
         tokio::select! {
             biased;
             () = self.entry.abandoned.cancelled() => Leaving::Abandoned,
-            () = self.core.closing.cancelled() => Leaving::Closing,
-            () = kept.lost() => Leaving::LeaseLost,
-            () = sleep_until(self.deadline) => Leaving::WaitOver,
+            () = self.wish.core.closing.cancelled() => Leaving::Closing,
+            () = any_lost(kept) => Leaving::LeaseLost,
+            () = sleep_until(self.wish.deadline) => Leaving::WaitOver,
         }
     }
 
     /// Takes the request out of the queue, unless the lock was handed to it just now.
-    async fn leave(&self, own: Waiting, leaving: Leaving) -> Result<Waited, Fault> {
-        let tombstones = self.core.tombstone_lease().await?;
-        let question = self.question();
-        let cancelled = self
-            .core
-            .etcd
-            .propose(table::cancel(&self.path, &own, tombstones, question))
-            .await;
-        if matches!(cancelled, Err(Fault::LeaseNotFound)) {
-            self.core.forget_tombstone_lease(tombstones).await;
-        }
-        let answer = cancelled?;
-        let skip = if answer.succeeded {
-            table::CANCEL_OPS
+    async fn leave(&mut self, own: Waiting, leaving: Leaving) -> Result<Next, Fault> {
+        let wish = Arc::clone(&self.wish);
+        let answer = wish.core.cancel(&wish, &own).await?;
+        let seen = wish.question().read(&answer)?;
+        let remains = if answer.succeeded {
+            None
         } else {
-            0
+            self.remains(&seen)
         };
-        let seen = question.read(&answer, skip)?;
-        let token = self.granted(&seen);
-        Ok(match (leaving, token) {
-            (Leaving::WaitOver, Some(token)) => Waited::Granted(token),
-            (Leaving::WaitOver, None) if answer.succeeded => Waited::End(Verdict::Denied(
-                Acquisition::Held(self.core.held(&seen).await),
-            )),
-            (Leaving::WaitOver, None) => Waited::Look(Box::new(seen)),
-            (Leaving::Abandoned, token) => Waited::End(Verdict::Abandoned(token)),
+        self.proposed = !answer.succeeded;
+        let session = self
+            .anchored
+            .is_some_and(|anchored| anchored.leases.session);
+        let denied = |acquisition| Ok(Next::End(Verdict::Denied(acquisition)));
+        match (leaving, remains) {
+            (Leaving::WaitOver, None) if answer.succeeded => {
+                denied(Acquisition::Held(wish.core.held(&seen).await))
+            }
+            (Leaving::WaitOver, _) => Ok(Next::Judge(seen.into())),
+            (Leaving::Abandoned, Some(Remains::Tenure(won))) => {
+                Ok(Next::End(Verdict::Abandoned(Some(won.token))))
+            }
+            (Leaving::Abandoned, _) => Ok(Next::End(Verdict::Abandoned(None))),
+            (Leaving::LeaseLost, _) if session => denied(Acquisition::SessionGone),
             // What was granted is undone with the rest of the request.
-            (Leaving::LeaseLost, _) => return Err(Fault::LeaseNotFound),
-            (Leaving::Closing, _) => return Err(Fault::unreachable("this replica is closing")),
-        })
+            (Leaving::LeaseLost, _) => Err(Fault::LeaseNotFound),
+            (Leaving::Closing, _) => Err(Fault::unreachable("this replica is closing")),
+        }
+    }
+}
+
+impl Core {
+    /// Takes a request out of the queue, and looks how it stands.
+    pub(super) async fn cancel(
+        self: &Arc<Self>,
+        wish: &Wish,
+        own: &Waiting,
+    ) -> Result<Answer, Fault> {
+        let question = wish.question();
+        let row = |tombstones| table::cancel(&wish.path, own, tombstones, &question);
+        self.propose_with_tombstones(row).await
+    }
+}
+
+fn still_waits(own: &Waiting, seen: &Sight) -> bool {
+    let entry = seen.own.as_ref();
+    entry.is_some_and(|entry| entry.revision == own.revision)
+}
+
+/// Resolves when etcd says that one of the leases is gone.
+async fn any_lost(kept: &[Kept]) {
+    match kept {
+        [one] => one.lost().await,
+        [one, other, ..] => tokio::select! {
+            () = one.lost() => {}
+            () = other.lost() => {}
+        },
+        [] => std::future::pending().await,
     }
 }

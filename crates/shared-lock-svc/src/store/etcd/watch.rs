@@ -9,8 +9,8 @@ use tracing::{debug, warn};
 use super::{
     Core,
     fault::Fault,
-    keys::{HOLDERS, LockPath, METAS, QUEUES, RANGE_END, RANGE_START},
-    sight::by_place,
+    keys::{GUARDS, HOLDERS, HOLDS, LockPath, METAS, QUEUES, RANGE_END, RANGE_START},
+    sight::{Waiting, by_place},
     view::Listing,
 };
 
@@ -62,18 +62,18 @@ impl Core {
         }
     }
 
-    /// Acts on what the view shows: heads without a holder, entries without a handler.
+    /// Acts on what the view shows: heads that fit, entries without a handler.
     fn react(self: &Arc<Self>) {
         for head in self.view.orphans() {
             self.consider_promoting(head);
         }
-        for waiting in self.view.waiting_at(&self.replica.id) {
-            if !self
-                .requests
-                .is_known(&waiting.waiter.key, &waiting.request)
-            {
-                self.sweep(waiting);
-            }
+        let unserved = |waiting: &Waiting| {
+            let meta = &waiting.waiter.meta;
+            let name = (meta.key.clone(), waiting.request.clone());
+            meta.replica == self.replica.id && !self.requests.is_known(&name)
+        };
+        for stray in self.view.waiting(unserved) {
+            self.sweep(stray);
         }
     }
 
@@ -154,6 +154,8 @@ impl Core {
         for (prefix, options) in [
             (HOLDERS, GetOptions::new().with_keys_only()),
             (METAS, GetOptions::new()),
+            (HOLDS, GetOptions::new()),
+            (GUARDS, GetOptions::new()),
             (QUEUES, GetOptions::new()),
         ] {
             let mut from = prefix.as_bytes().to_vec();
@@ -192,7 +194,11 @@ impl Core {
             revision: holder.header().map_or(0, |header| header.revision()),
             keys: holder.kvs().to_vec(),
         };
-        for (key, options) in [(path.meta(), GetOptions::new()), (path.queue(), by_place())] {
+        for (key, options) in [
+            (path.meta(), GetOptions::new()),
+            (path.others(), GetOptions::new().with_prefix()),
+            (path.queue(), by_place()),
+        ] {
             let mut get = self
                 .etcd
                 .get(key.as_bytes(), options.with_revision(listing.revision))

@@ -122,13 +122,16 @@ async fn an_entry_of_this_replica_that_no_request_stands_behind_is_swept() {
     let etcd = shared().await;
     let store = replica(etcd.endpoint()).await;
     let mut client = plain(etcd).await;
-    let tenure = holds(&store, "swept", "first").await;
+    let first = holds(&store, "swept", "first").await;
     let waiter = waits(&store, "swept", "swept's waiter", LONG).await;
     let entry = entries_of(&mut client, "swept's waiter").await.remove(0);
     let stray = format!("{}/stray", entry.key.rsplit_once('/').unwrap().0);
+    let tenure = client.lease_grant(60, None).await.unwrap().id();
+    let mut record = entry.record;
+    record["lease"] = tenure.to_string().into();
     let on_liveness = PutOptions::new().with_lease(entry.lease);
     client
-        .put(stray, entry.record.to_string(), Some(on_liveness))
+        .put(stray, record.to_string(), Some(on_liveness))
         .await
         .unwrap();
     let took = until(&store, "swept", "the stray is swept", |view| {
@@ -136,7 +139,7 @@ async fn an_entry_of_this_replica_that_no_request_stands_behind_is_swept() {
     })
     .await;
     assert!(took < Duration::from_secs(2), "{took:?}");
-    assert!(release(&store, "swept", &tenure).await);
+    assert!(release(&store, "swept", &first).await);
     acquired(waiter.await.unwrap());
 }
 
