@@ -98,6 +98,37 @@ pub enum WriteError {
     Read(#[source] ReadError),
 }
 
+/// Why there is no backup, or no table made of it.
+#[derive(Debug, thiserror::Error)]
+pub enum BackupError {
+    /// The directory holds a table already; it is left alone.
+    #[error("{} holds a table already", .0.display())]
+    Occupied(PathBuf),
+    /// It is the backup of something else.
+    #[error("this is a backup of {found}, not of {wanted}")]
+    Foreign {
+        /// Whose rows it holds.
+        found: String,
+        /// Whose were asked for.
+        wanted: String,
+    },
+    /// It is no whole backup.
+    #[error("the backup is damaged: {0}")]
+    Damaged(&'static str),
+    /// A row was refused by whoever knows what it means.
+    #[error("a row is refused: {0}")]
+    Refused(String),
+    /// The backup itself could not be read or written.
+    #[error("the backup cannot be read or written")]
+    Io(#[from] io::Error),
+    /// The table could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The new table could not be made.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+}
+
 impl ReadError {
     pub(crate) fn storage(cause: impl Into<redb::Error>) -> Self {
         Self::Storage(Arc::new(cause.into()))

@@ -38,7 +38,10 @@
 //!   [poisoned](Durable::poisoned) for good, and the next [`Durable::open`] copies every row into a
 //!   new file before it trusts one of them.
 //! - One process at a time: the directory is locked.
+//! - [`Durable::backup`] writes all rows as they were at one moment while the table is in use;
+//!   [`restore`] makes a table of them only when it has read them all and found them sound.
 
+mod backup;
 mod commit;
 mod error;
 #[doc(hidden)]
@@ -54,7 +57,8 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-pub use crate::error::{OpenError, ReadError, WriteError};
+pub use crate::backup::{Pass, Progress, restore, verify};
+pub use crate::error::{BackupError, OpenError, ReadError, WriteError};
 pub use crate::keys::Keys;
 pub use crate::options::{Commit, OnCommit, Options};
 pub use crate::transaction::Transaction;
@@ -76,6 +80,8 @@ pub struct Durable {
 /// What the handles and the committing thread have in common.
 pub(crate) struct Shared {
     pub(crate) opened: Opened,
+    pub(crate) application: &'static str,
+    pub(crate) format: u32,
     /// Turns true once, when a commit has failed.
     pub(crate) poisoned: watch::Sender<bool>,
 }
@@ -96,6 +102,8 @@ impl Durable {
         let (sender, receiver) = mpsc::channel(options.max_queue.max(1));
         let shared = Arc::new(Shared {
             opened,
+            application: options.application,
+            format: options.format,
             poisoned: watch::Sender::new(false),
         });
         Committer::new(Arc::clone(&shared), receiver, options).spawn()?;
@@ -123,6 +131,15 @@ impl Durable {
     /// As for [`Durable::get`].
     pub fn scan(&self, table: &str, keys: &Keys, limit: usize) -> Result<Vec<Row>, ReadError> {
         self.snapshot()?.scan(table, keys, limit)
+    }
+
+    /// How many durable rows `table` has.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Durable::get`].
+    pub fn count(&self, table: &str) -> Result<u64, ReadError> {
+        self.snapshot()?.count(table)
     }
 
     /// Runs `job` on the committing thread and answers once all it wrote is on disk.

@@ -17,10 +17,10 @@ use crate::snapshot::{Bytes, Snapshot};
 const LAYOUT: u32 = 1;
 
 /// Where layout, application and format are kept.
-const META: &str = "durable.meta";
+pub(crate) const META: &str = "durable.meta";
 
 /// Rows are copied in transactions of about this many bytes.
-const COPY_CHUNK: usize = 8 * 1024 * 1024;
+pub(crate) const COPY_CHUNK: usize = 8 * 1024 * 1024;
 
 /// An open file in a locked directory. The file is closed before the lock goes.
 pub(crate) struct Opened {
@@ -70,12 +70,12 @@ fn mark_file(dir: &Path) -> PathBuf {
     dir.join("commit-failed")
 }
 
-fn unfinished_file(dir: &Path) -> PathBuf {
+pub(crate) fn unfinished_file(dir: &Path) -> PathBuf {
     dir.join("table.redb.new")
 }
 
 /// Creates the directory and what is missing above it, for this user alone, and syncs their names.
-fn create_dir(dir: &Path) -> Result<(), OpenError> {
+pub(crate) fn create_dir(dir: &Path) -> Result<(), OpenError> {
     let missing: Vec<_> = dir.ancestors().take_while(|it| !it.is_dir()).collect();
     DirBuilder::new()
         .recursive(true)
@@ -93,7 +93,7 @@ fn create_dir(dir: &Path) -> Result<(), OpenError> {
 }
 
 /// Takes the directory for this process; the kernel gives it back when the process ends.
-fn lock(dir: &Path) -> Result<File, OpenError> {
+pub(crate) fn lock(dir: &Path) -> Result<File, OpenError> {
     let path = dir.join("lock");
     let mut file = OpenOptions::new()
         .read(true)
@@ -191,7 +191,7 @@ fn copy_tables(old: &Database, new: &Database) -> Result<u64, redb::Error> {
 }
 
 /// Syncs the finished file, gives it the table's name, and syncs the name.
-fn put_in_place(dir: &Path) -> Result<(), OpenError> {
+pub(crate) fn put_in_place(dir: &Path) -> Result<(), OpenError> {
     let (from, to) = (unfinished_file(dir), table_file(dir));
     let file = File::open(&from).map_err(OpenError::io("open", &from))?;
     file.sync_all().map_err(OpenError::io("sync", &from))?;
@@ -224,7 +224,7 @@ fn open_file(path: &Path, options: &Options) -> Result<Database, OpenError> {
     }
 }
 
-fn write_format(database: &Database, options: &Options) -> Result<(), redb::Error> {
+pub(crate) fn write_format(database: &Database, options: &Options) -> Result<(), redb::Error> {
     let transaction = database.begin_write()?;
     {
         let mut meta = transaction.open_table(TableDefinition::<Bytes, Bytes>::new(META))?;
@@ -281,12 +281,12 @@ fn check_format(database: &Database, dir: &Path, options: &Options) -> Result<()
     Ok(())
 }
 
-fn exists(path: &Path) -> Result<bool, OpenError> {
+pub(crate) fn exists(path: &Path) -> Result<bool, OpenError> {
     path.try_exists().map_err(OpenError::io("look for", path))
 }
 
 /// Removes a file that may not be there.
-fn remove(path: &Path) -> Result<(), OpenError> {
+pub(crate) fn remove(path: &Path) -> Result<(), OpenError> {
     match fs::remove_file(path) {
         Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
             Err(OpenError::io("remove", path)(cause))

@@ -1,7 +1,8 @@
 //! Reading what is committed.
 
 use redb::{
-    Database, ReadOnlyTable, ReadTransaction, ReadableDatabase, TableDefinition, TableError,
+    Database, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTableMetadata,
+    TableDefinition, TableError,
 };
 
 use crate::Row;
@@ -28,6 +29,11 @@ impl Snapshot {
         };
         let row = table.get(key).map_err(ReadError::storage)?;
         Ok(row.map(|value| value.value().to_vec()))
+    }
+
+    pub(crate) fn count(&self, table: &str) -> Result<u64, ReadError> {
+        let table = self.table(table)?;
+        table.map_or(Ok(0), |table| table.len().map_err(ReadError::storage))
     }
 
     pub(crate) fn scan(

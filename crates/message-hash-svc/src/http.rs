@@ -1,15 +1,61 @@
-//! The whole API: two calls, in the form of the message challenge.
+//! The whole API: the two calls of the message challenge, and what was added to them.
 
+mod accept;
+mod admin;
+mod answer;
+mod batch;
 mod messages;
 mod refusal;
+mod upload;
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::web::{Data, ServiceConfig};
+use secrecy::SecretString;
+use service_kit::problem::ProblemKind;
 use service_kit::server::{self, Parts};
 
 use crate::messages::Messages;
+use crate::settings::Settings;
+
+/// The kinds of problems beside the common ones.
+pub static PROBLEMS: &[&ProblemKind] = refusal::OWN;
+
+/// What the API is told, beside the messages.
+#[derive(Clone)]
+pub struct Rules {
+    /// How long a body may take to arrive.
+    read_timeout: Duration,
+    /// Bytes of a batch, and of the messages in its answer.
+    batch_limit: usize,
+    /// Whether a new message is answered with 201.
+    answer_created: bool,
+    /// The longest expiry that callers may ask for; none when they may not.
+    max_ttl: Option<Duration>,
+    /// The administrator's key; without one nobody may delete.
+    admin_key: Option<SecretString>,
+}
+
+impl Rules {
+    /// The rules that the settings tell.
+    #[must_use]
+    pub fn of(settings: &Settings) -> Self {
+        Self {
+            read_timeout: settings.server.read_timeout.0,
+            batch_limit: settings.batch_limit,
+            answer_created: settings.answer_created.0,
+            max_ttl: Some(settings.max_ttl.0).filter(|ttl| !ttl.is_zero()),
+            admin_key: settings.admin_key.clone(),
+        }
+    }
+
+    /// Whether a message that is given back may still go away.
+    fn is_immutable(&self) -> bool {
+        self.max_ttl.is_none() && self.admin_key.is_none()
+    }
+}
 
 /// Serves `messages` until `shutdown` resolves, then drains open requests.
 ///
@@ -19,14 +65,16 @@ use crate::messages::Messages;
 pub async fn serve(
     parts: Parts,
     messages: Arc<Messages>,
+    rules: Rules,
     shutdown: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
-    let patience = Data::new(messages::Patience(parts.settings.read_timeout.0));
+    let rules = Data::new(rules);
     let messages = Data::from(messages);
     let routes = move |config: &mut ServiceConfig| {
         config
             .app_data(messages.clone())
-            .app_data(patience.clone())
+            .app_data(rules.clone())
+            .configure(batch::routes)
             .configure(messages::routes);
     };
     server::serve(parts, routes, shutdown).await

@@ -9,6 +9,7 @@
 
 pub mod digest;
 pub mod http;
+pub mod message;
 pub mod messages;
 pub mod metrics;
 pub mod settings;
@@ -21,7 +22,8 @@ use anyhow::{Context, bail};
 use service_kit::health::Health;
 use service_kit::server::{self, Parts};
 
-use crate::messages::Messages;
+use crate::http::Rules;
+use crate::messages::{CacheLimits, Messages};
 use crate::metrics::MessageMetrics;
 use crate::settings::Settings;
 use crate::store::embedded::EmbeddedStore;
@@ -41,15 +43,25 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
         move |commit| metrics.committed(commit)
     }));
     let store = EmbeddedStore::open(&settings.data_dir, options)?;
-    let messages = Messages::new(Arc::new(store.clone()), metrics, settings.message_limit);
+    let cache = CacheLimits {
+        bytes: settings.cache_bytes,
+        max_age: None,
+    };
+    let messages = Messages::new(
+        Arc::new(store.clone()),
+        metrics,
+        settings.message_limit,
+        cache,
+    );
+    let rules = Rules::of(&settings);
     let parts = Parts {
         listener: server::bind(settings.listen, &settings.server, "MESSAGE_HASH")?,
         settings: settings.server,
         health: Health::new(vec![Arc::new(store.clone())]),
         registry,
-        problems: &[],
+        problems: http::PROBLEMS,
     };
-    serve_until(parts, messages, store, shutdown).await
+    serve_until(parts, (messages, rules), store, shutdown).await
 }
 
 /// Serves until `shutdown` resolves or `store` fails, drains, and closes the store.
@@ -59,7 +71,7 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
 /// The server or the store failed.
 pub async fn serve_until(
     parts: Parts,
-    messages: Messages,
+    (messages, rules): (Messages, Rules),
     store: EmbeddedStore,
     shutdown: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
@@ -69,9 +81,11 @@ pub async fn serve_until(
             () = store.poisoned() => (),
         }
     };
-    http::serve(parts, Arc::new(messages), down)
-        .await
-        .context("serving")?;
+    let messages = Arc::new(messages);
+    let expiring = tokio::spawn(Arc::clone(&messages).expire_forever());
+    let served = http::serve(parts, messages, rules, down).await;
+    expiring.abort();
+    served.context("serving")?;
     // Also when it failed only on the way down.
     if store.is_poisoned() {
         bail!("the store failed to write; the next start will copy it before it is ready");

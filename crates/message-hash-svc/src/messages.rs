@@ -1,43 +1,80 @@
-//! The two things the service does: keep a message under its digest, and look it up again.
+//! What the service does: keep a message under its digest, look it up again, take it away.
+
+mod cache;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use crate::digest::Digest;
+use crate::message::{Message, Shown};
+use crate::messages::cache::{Answer, Cache, Turn};
 use crate::metrics::MessageMetrics;
-use crate::store::{MessageStore, Put, StoreError};
+use crate::store::{Found, MessageStore, Put, StoreError};
+
+pub use crate::messages::cache::CacheLimits;
+
+/// How often expired messages are looked for. They are not given back from the moment on.
+const EXPIRE_EVERY: Duration = Duration::from_secs(5);
+
+/// How many go in one commit.
+const EXPIRE_AT_ONCE: usize = 256;
 
 /// Messages by their digests.
 pub struct Messages {
-    store: Arc<dyn MessageStore>,
-    metrics: MessageMetrics,
+    reader: Reader,
     limit: usize,
 }
 
+/// What is known of a digest.
+#[derive(Debug, Clone)]
+pub enum Lookup {
+    /// The message.
+    Found(Arc<Shown>),
+    /// It was deleted.
+    Deleted,
+    /// Its time has passed.
+    Expired,
+    /// The store knows that there is none.
+    Absent,
+}
+
 /// Why a message was not kept, or not given back.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum MessageError {
     /// The message is longer than the limit.
     #[error("message is larger than {0} bytes")]
     TooLarge(usize),
+    /// It was deleted for good.
+    #[error("the message was deleted and may not be kept again")]
+    Blocked(Digest),
     /// What the store gave back is not what was kept; it is not shown to anybody.
     #[error("the message is damaged in the store")]
     Damaged(Digest),
     /// The store failed.
     #[error("the store is not available")]
     Store(#[from] StoreError),
+    /// The process is ending.
+    #[error("the look-up was given up")]
+    Abandoned,
 }
 
 impl Messages {
     /// Messages of up to `limit` bytes, kept in `store`.
     #[must_use]
-    pub fn new(store: Arc<dyn MessageStore>, metrics: MessageMetrics, limit: usize) -> Self {
-        Self {
+    pub fn new(
+        store: Arc<dyn MessageStore>,
+        metrics: MessageMetrics,
+        limit: usize,
+        cache: CacheLimits,
+    ) -> Self {
+        let reader = Reader {
             store,
-            metrics,
-            limit,
-        }
+            cache: Arc::new(Cache::new(cache)),
+            metrics: Arc::new(metrics),
+        };
+        Self { reader, limit }
     }
 
     /// Bytes that a message may have.
@@ -46,56 +83,173 @@ impl Messages {
         self.limit
     }
 
-    /// Keeps `message` and answers its digest, once it would survive a crash.
+    /// Keeps one message, and tells whether it is new, once it would survive a crash.
     ///
     /// # Errors
     ///
-    /// [`MessageError::TooLarge`], or the store's.
-    pub async fn keep(&self, message: &str) -> Result<Digest, MessageError> {
-        if message.len() > self.limit {
-            return Err(MessageError::TooLarge(self.limit));
+    /// [`MessageError::TooLarge`], [`MessageError::Blocked`], or the store's.
+    pub async fn keep(&self, message: Message) -> Result<Put, MessageError> {
+        let digest = message.digest;
+        let put = self.keep_all(vec![message]).await?.pop();
+        match put {
+            None | Some(Put::Blocked) => Err(MessageError::Blocked(digest)),
+            Some(put) => Ok(put),
         }
-        let digest = Digest::of(message.as_bytes());
-        let waiting = Waiting::start(&self.metrics);
-        let put = self.store.put(&digest, message.as_bytes()).await?;
-        drop(waiting);
-        let outcome = match put {
-            Put::New => "new",
-            Put::Known => "known",
-            Put::Mended => {
-                warn!(message.digest = %digest, "message {digest} was damaged in the store and is mended");
-                "mended"
-            }
-        };
-        self.metrics.posts.with_label_values(&[outcome]).inc();
-        Ok(digest)
     }
 
-    /// The message with this digest; `None` when the store knows that there is none.
+    /// Keeps all messages by one commit, or none.
     ///
-    /// Disks and file systems do change bytes, so what the store gives is hashed again.
+    /// # Errors
+    ///
+    /// [`MessageError::TooLarge`] when one of them is, or the store's.
+    pub async fn keep_all(&self, messages: Vec<Message>) -> Result<Vec<Put>, MessageError> {
+        if messages.iter().any(|it| it.body.len() > self.limit) {
+            return Err(MessageError::TooLarge(self.limit));
+        }
+        let Reader {
+            store,
+            cache,
+            metrics,
+        } = &self.reader;
+        let digests: Vec<Digest> = messages.iter().map(|it| it.digest).collect();
+        let waiting = Waiting::start(metrics);
+        let put = store.put(messages).await;
+        drop(waiting);
+        // Also when it failed: it may have taken effect.
+        for digest in &digests {
+            cache.changed(digest);
+        }
+        let put = put?;
+        for (digest, put) in digests.iter().zip(&put) {
+            if *put == Put::Mended {
+                warn!(message.digest = %digest, "message {digest} was damaged in the store and is mended");
+            }
+            metrics.posts.with_label_values(&[outcome(*put)]).inc();
+        }
+        Ok(put)
+    }
+
+    /// What is known of this digest.
     ///
     /// # Errors
     ///
     /// [`MessageError::Damaged`], or the store's.
-    pub async fn look_up(&self, digest: &Digest) -> Result<Option<String>, MessageError> {
-        let Some(body) = self.store.get(digest).await? else {
-            self.metrics.lookups.with_label_values(&["missing"]).inc();
-            return Ok(None);
+    pub async fn look_up(&self, digest: &Digest) -> Result<Lookup, MessageError> {
+        let Reader { cache, metrics, .. } = &self.reader;
+        if let Some(shown) = cache.get(digest) {
+            metrics.cached.inc();
+            return Ok(Lookup::Found(shown));
+        }
+        let pending = match cache.join(digest) {
+            Turn::Wait(pending) => pending,
+            Turn::Lead(lead, pending) => {
+                // On its own: others may wait for it when this caller has left.
+                let (reader, digest) = (self.reader.clone(), *digest);
+                tokio::spawn(async move {
+                    lead.finish(reader.look_up(&digest).await);
+                    reader
+                        .metrics
+                        .cache_bytes
+                        .set(i64::try_from(reader.cache.bytes()).unwrap_or(i64::MAX));
+                });
+                pending
+            }
         };
-        let found = Digest::of(&body);
-        let message = String::from_utf8(body).ok().filter(|_| found == *digest);
-        let Some(message) = message else {
-            error!(
-                message.digest = %digest,
-                body.digest = %found,
-                "message {digest} is damaged in the store"
-            );
-            self.metrics.damaged.inc();
-            return Err(MessageError::Damaged(*digest));
+        pending.answer().await
+    }
+
+    /// Takes a message away, and refuses it from now on when `block`; `false` when it is not known.
+    ///
+    /// # Errors
+    ///
+    /// The store's.
+    pub async fn delete(&self, digest: &Digest, block: bool) -> Result<bool, MessageError> {
+        let (reader, digest) = (self.reader.clone(), *digest);
+        // On its own: a caller that leaves must not keep the cache from hearing of it.
+        let deleted = tokio::spawn(async move {
+            let deleted = reader.store.delete(&digest, block).await;
+            reader.cache.changed(&digest);
+            deleted
+        });
+        let deleted = deleted.await.map_err(|_| MessageError::Abandoned)??;
+        if deleted {
+            self.reader.metrics.deletions.inc();
+            info!(message.digest = %digest, block, "message {digest} deleted");
+        }
+        Ok(deleted)
+    }
+
+    /// Removes messages whose time has come, now and then, for as long as it is polled.
+    pub async fn expire_forever(self: Arc<Self>) {
+        let Reader { store, metrics, .. } = &self.reader;
+        loop {
+            tokio::time::sleep(EXPIRE_EVERY).await;
+            let mut removed = EXPIRE_AT_ONCE;
+            while removed == EXPIRE_AT_ONCE {
+                removed = store.expire(EXPIRE_AT_ONCE).await.unwrap_or_else(|fault| {
+                    warn!(error = %fault, "expired messages could not be removed");
+                    0
+                });
+                metrics.expired.inc_by(removed as u64);
+            }
+        }
+    }
+}
+
+/// Everything that a look-up needs, also when its caller has left.
+#[derive(Clone)]
+struct Reader {
+    store: Arc<dyn MessageStore>,
+    cache: Arc<Cache>,
+    metrics: Arc<MessageMetrics>,
+}
+
+impl Reader {
+    async fn look_up(&self, digest: &Digest) -> Answer {
+        let answer = self.read(digest).await;
+        let outcome = match &answer {
+            Ok(Lookup::Found(_)) => "found",
+            Ok(Lookup::Deleted) => "deleted",
+            Ok(Lookup::Expired) => "expired",
+            Ok(Lookup::Absent) => "missing",
+            Err(MessageError::Damaged(_)) => "damaged",
+            Err(_) => "failed",
         };
-        self.metrics.lookups.with_label_values(&["found"]).inc();
-        Ok(Some(message))
+        self.metrics.lookups.with_label_values(&[outcome]).inc();
+        answer
+    }
+
+    /// Disks and file systems do change bytes, so what the store gives is hashed again.
+    async fn read(&self, digest: &Digest) -> Answer {
+        let (body, expiry) = match self.store.get(digest).await? {
+            Found::Message(_, expiry) if expiry.has_passed() => return Ok(Lookup::Expired),
+            Found::Message(body, expiry) => (body, expiry),
+            Found::Deleted => return Ok(Lookup::Deleted),
+            Found::Absent => return Ok(Lookup::Absent),
+            Found::Damaged => return Err(self.damaged(digest).await),
+        };
+        if Digest::of(&body) == *digest {
+            return Ok(Lookup::Found(Arc::new(Shown::new(*digest, body, expiry))));
+        }
+        Err(self.damaged(digest).await)
+    }
+
+    async fn damaged(&self, digest: &Digest) -> MessageError {
+        self.metrics.damaged.inc();
+        error!(message.digest = %digest, "message {digest} is damaged in the store");
+        if let Err(fault) = self.store.quarantine(digest).await {
+            warn!(message.digest = %digest, error = %fault, "message {digest} could not be put aside");
+        }
+        MessageError::Damaged(*digest)
+    }
+}
+
+fn outcome(put: Put) -> &'static str {
+    match put {
+        Put::New => "new",
+        Put::Known => "known",
+        Put::Mended => "mended",
+        Put::Blocked => "blocked",
     }
 }
 

@@ -18,7 +18,11 @@ pub struct MessageMetrics {
     pub(crate) posts: IntCounterVec,
     pub(crate) posts_waiting: IntGauge,
     pub(crate) lookups: IntCounterVec,
+    pub(crate) cached: IntCounter,
+    pub(crate) cache_bytes: IntGauge,
     pub(crate) damaged: IntCounter,
+    pub(crate) deletions: IntCounter,
+    pub(crate) expired: IntCounter,
     commit_duration: Histogram,
     commit_posts: Histogram,
 }
@@ -30,6 +34,13 @@ impl MessageMetrics {
     ///
     /// A metric of one of the names is there already.
     pub fn register(registry: &Registry) -> prometheus::Result<Self> {
+        let lookups = IntCounterVec::new(
+            Opts::new(
+                "message_hash_lookups_total",
+                "Messages asked for, by what was found.",
+            ),
+            &["outcome"],
+        )?;
         let metrics = Self {
             posts: IntCounterVec::new(
                 Opts::new(
@@ -42,12 +53,19 @@ impl MessageMetrics {
                 "message_hash_posts_waiting",
                 "Messages that wait for the disk.",
             )?,
-            lookups: IntCounterVec::new(
-                Opts::new(
-                    "message_hash_lookups_total",
-                    "Messages asked for, by what was found.",
-                ),
-                &["outcome"],
+            cached: lookups.with_label_values(&["cached"]),
+            lookups,
+            cache_bytes: IntGauge::new(
+                "message_hash_cache_bytes",
+                "Memory that cached messages take.",
+            )?,
+            deletions: IntCounter::new(
+                "message_hash_deletions_total",
+                "Messages deleted by an administrator.",
+            )?,
+            expired: IntCounter::new(
+                "message_hash_expired_messages_total",
+                "Messages removed because their time had passed.",
             )?,
             damaged: IntCounter::new(
                 "message_hash_damaged_bodies_total",
@@ -68,7 +86,10 @@ impl MessageMetrics {
         registry.register(Box::new(metrics.posts.clone()))?;
         registry.register(Box::new(metrics.posts_waiting.clone()))?;
         registry.register(Box::new(metrics.lookups.clone()))?;
+        registry.register(Box::new(metrics.cache_bytes.clone()))?;
         registry.register(Box::new(metrics.damaged.clone()))?;
+        registry.register(Box::new(metrics.deletions.clone()))?;
+        registry.register(Box::new(metrics.expired.clone()))?;
         registry.register(Box::new(metrics.commit_duration.clone()))?;
         registry.register(Box::new(metrics.commit_posts.clone()))?;
         Ok(metrics)

@@ -1,19 +1,38 @@
 //! Where messages are kept: a map from digest to body that never changes a body.
 
 pub mod embedded;
+mod row;
+
+use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 
 use crate::digest::Digest;
+use crate::message::{Expiry, Message};
 
 /// Keeps bodies under their digests.
 #[async_trait]
 pub trait MessageStore: Send + Sync {
-    /// Keeps `body` under `digest`; answers only when it would survive a crash.
-    async fn put(&self, digest: &Digest, body: &[u8]) -> Result<Put, StoreError>;
+    /// Keeps all of `messages`, or fails for all; answers only when they would survive a crash.
+    ///
+    /// A message that is there already is kept for as long as the longer of both expiries says.
+    async fn put(&self, messages: Vec<Message>) -> Result<Vec<Put>, StoreError>;
 
-    /// The body kept under `digest`. `None` means that there is none, not that it could not be read.
-    async fn get(&self, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError>;
+    /// What is known of `digest`. A body is as it was read: whether it has its digest is for the
+    /// caller to see.
+    async fn get(&self, digest: &Digest) -> Result<Found, StoreError>;
+
+    /// Takes the message away and leaves a tombstone; with `block` it refuses further puts, and is
+    /// left also where nothing was. `false` when nothing was known of it and nothing is.
+    async fn delete(&self, digest: &Digest, block: bool) -> Result<bool, StoreError>;
+
+    /// Puts a body aside that does not have its digest: it is found as damaged until the message
+    /// is put again.
+    async fn quarantine(&self, damaged: &Digest) -> Result<(), StoreError>;
+
+    /// Removes up to `limit` messages whose time has come, and tells how many.
+    async fn expire(&self, limit: usize) -> Result<usize, StoreError>;
 }
 
 /// What a put found.
@@ -25,15 +44,30 @@ pub enum Put {
     Known,
     /// Another body was there, which cannot be: it was damaged, and is now replaced.
     Mended,
+    /// A tombstone refuses it; nothing was written.
+    Blocked,
+}
+
+/// What a store knows of a digest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// A body, and how long it is kept.
+    Message(Bytes, Expiry),
+    /// It was deleted.
+    Deleted,
+    /// What is there was found damaged before, or cannot be decoded.
+    Damaged,
+    /// There is none; not that it could not be read.
+    Absent,
 }
 
 /// Why the store did not do what it was asked.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
     /// Too much to do at the moment.
     #[error("the store has too much to do")]
     Busy,
     /// It failed; whether a put took effect is not known.
     #[error("the store is not available")]
-    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Unavailable(#[source] Arc<dyn std::error::Error + Send + Sync>),
 }

@@ -57,8 +57,21 @@ impl From<BodyError> for Problem {
 /// It passes a limit, or breaks off.
 pub async fn read(
     request: &HttpRequest,
+    payload: Payload,
+    limits: BodyLimits,
+) -> Result<Bytes, BodyError> {
+    read_with(request, payload, limits, |_| ()).await
+}
+
+/// Reads a body to its end and shows each piece to `see` as it arrives.
+///
+/// # Errors
+/// It passes a limit, or breaks off.
+pub async fn read_with(
+    request: &HttpRequest,
     mut payload: Payload,
     limits: BodyLimits,
+    mut see: impl FnMut(&[u8]),
 ) -> Result<Bytes, BodyError> {
     let announced = request
         .headers()
@@ -74,6 +87,7 @@ pub async fn read(
             if body.len() + chunk.len() > limits.size {
                 return Err(BodyError::TooLarge(limits.size));
             }
+            see(&chunk);
             body.extend_from_slice(&chunk);
         }
         Ok(body.freeze())

@@ -1,128 +1,142 @@
-//! `POST /messages` and `GET /messages/{digest}`.
+//! `POST /messages` and what stands under `/messages/{digest}`.
 //!
-//! Statuses, members and texts are those of the message challenge, so that its clients need no
-//! change: 200 for a new message as for a known one, and 404 for every digest that names none,
-//! also for what is no digest. A digest is compared as text there, so upper case names none.
+//! Statuses, members and texts of the two calls of the message challenge are those of it, so that
+//! its clients need no change: 200 for a new message as for a known one, and 404 for every digest
+//! that names none, also for what is no digest. A digest is compared as text there, so upper case
+//! names none. The other calls refuse as problem+json.
 
-use std::borrow::Cow;
 use std::time::Duration;
 
-use actix_web::http::header;
+use actix_web::http::StatusCode;
 use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
-use service_kit::body::{self, BodyLimits};
+use service_kit::problem::Problem;
 
 use crate::digest::Digest;
 use crate::http::refusal::Refusal;
-use crate::messages::Messages;
+use crate::http::{Rules, admin, answer, upload};
+use crate::message::{Expiry, Message};
+use crate::messages::{Lookup, Messages};
+use crate::store::Put;
 
-/// The longest form of one byte in a JSON string: `\u0000`.
-const LONGEST_ESCAPE: usize = 6;
-
-/// Room for the rest of the body: braces, the name, spaces.
-const REST_OF_BODY: usize = 1024;
-
-/// How long a body may take to arrive.
-pub(super) struct Patience(pub(super) Duration);
-
-/// The body of a post. Other members are ignored, as in the challenge.
+/// How long a message is to be kept.
 #[derive(Deserialize)]
-#[serde(expecting = "an object with the string `message`")]
-struct PostBody<'a> {
-    #[serde(borrow)]
-    message: Cow<'a, str>,
+struct Ttl {
+    ttl_ms: Option<String>,
 }
 
 pub(super) fn routes(config: &mut ServiceConfig) {
     config
         .service(web::resource("/messages").post(post))
-        .service(web::resource("/messages/{digest:.*}").get(get));
+        .service(
+            web::resource("/messages/{digest:.*}")
+                .get(get)
+                .route(web::head().to(get))
+                .put(put)
+                .delete(admin::delete),
+        );
 }
 
 async fn post(
     request: HttpRequest,
     payload: web::Payload,
     messages: Data<Messages>,
-    patience: Data<Patience>,
+    rules: Data<Rules>,
 ) -> Result<HttpResponse, Refusal> {
-    expect_json(&request)?;
-    let limits = BodyLimits {
-        size: longest_body(messages.limit()),
-        time: patience.0,
+    let expiry = expiry_in(&request, &rules)?;
+    let (body, digest) = upload::read(&request, payload, messages.limit(), &rules).await?;
+    let message = Message {
+        digest,
+        body,
+        expiry,
     };
-    let body = body::read(&request, payload.into_inner(), limits).await?;
-    let message = message_in(&body)?;
-    let digest = messages.keep(&message).await?;
-    Ok(json(format!(r#"{{"digest": "{digest}"}}"#)))
-}
-
-/// Bytes that a body may have, whatever the limit of its message is.
-fn longest_body(message: usize) -> usize {
-    message
-        .saturating_mul(LONGEST_ESCAPE)
-        .saturating_add(REST_OF_BODY)
-}
-
-async fn get(request: HttpRequest, messages: Data<Messages>) -> Result<HttpResponse, Refusal> {
-    let digest: Digest = request
-        .match_info()
-        .query("digest")
-        .parse()
-        .map_err(|_| Refusal::NotFound)?;
-    let message = messages.look_up(&digest).await?.ok_or(Refusal::NotFound)?;
-    let message = serde_json::Value::String(message);
-    Ok(json(format!(r#"{{"message": {message}}}"#)))
-}
-
-/// The answers have a space behind the colon, as in the published transcripts: somebody may
-/// compare them as text.
-fn json(body: String) -> HttpResponse {
-    HttpResponse::Ok()
-        .content_type("application/json")
-        .body(body)
-}
-
-fn expect_json(request: &HttpRequest) -> Result<(), Refusal> {
-    let value = |name| {
-        request
-            .headers()
-            .get(name)
-            .map(|value| value.to_str().unwrap_or("?"))
+    let put = messages.keep(message).await?;
+    let status = match put {
+        Put::New if rules.answer_created => StatusCode::CREATED,
+        _ => StatusCode::OK,
     };
-    let found = value(header::CONTENT_TYPE).unwrap_or_default();
-    let essence = found.split(';').next().unwrap_or_default().trim();
-    if !essence.eq_ignore_ascii_case("application/json") {
-        return Err(Refusal::unsupported(
-            "content type",
-            found,
-            "application/json",
-        ));
-    }
-    match value(header::CONTENT_ENCODING) {
-        None | Some("identity") => Ok(()),
-        Some(found) => Err(Refusal::unsupported("content encoding", found, "identity")),
+    Ok(answer::digest(&request, &digest, status))
+}
+
+async fn get(
+    request: HttpRequest,
+    messages: Data<Messages>,
+    rules: Data<Rules>,
+) -> Result<HttpResponse, Refusal> {
+    let digest = digest_in(&request).ok_or(Refusal::NotFound)?;
+    match messages.look_up(&digest).await? {
+        Lookup::Found(shown) => answer::message(&request, &shown, &rules),
+        Lookup::Deleted => Err(Refusal::Deleted),
+        Lookup::Expired => Err(Refusal::Expired),
+        Lookup::Absent => Err(Refusal::NotFound),
     }
 }
 
-fn message_in(body: &[u8]) -> Result<Cow<'_, str>, Refusal> {
-    let text = std::str::from_utf8(body).map_err(|err| {
-        Refusal::Malformed(format!(
-            "the body is not UTF-8: byte {} is not valid",
-            err.valid_up_to()
-        ))
+/// Keeps a message only if it has the digest that the caller expects.
+async fn put(
+    request: HttpRequest,
+    payload: web::Payload,
+    messages: Data<Messages>,
+    rules: Data<Rules>,
+) -> Result<HttpResponse, Problem> {
+    let wanted = digest_in(&request).ok_or(Refusal::Invalid {
+        field: "digest",
+        allowed: "expected 64 lower-case hexadecimal digits".to_owned(),
     })?;
-    // serde takes an array for a struct as well.
-    if !text.trim_ascii_start().starts_with('{') {
-        return Err(Refusal::Malformed(
-            "the body is not a JSON object".to_owned(),
-        ));
+    let expiry = expiry_in(&request, &rules)?;
+    let (body, digest) = upload::read(&request, payload, messages.limit(), &rules).await?;
+    if digest != wanted {
+        return Err(Refusal::Mismatch {
+            found: digest.to_string(),
+            wanted: wanted.to_string(),
+        }
+        .into());
     }
-    match serde_json::from_str::<PostBody<'_>>(text) {
-        Ok(body) => Ok(body.message),
-        Err(err) if err.is_data() => Err(Refusal::Malformed(format!("message: {err}"))),
-        Err(err) => Err(Refusal::Malformed(format!(
-            "the body is not valid JSON: {err}"
+    let message = Message {
+        digest,
+        body,
+        expiry,
+    };
+    let status = match messages.keep(message).await.map_err(Refusal::from)? {
+        Put::New => StatusCode::CREATED,
+        _ => StatusCode::OK,
+    };
+    Ok(answer::digest(&request, &digest, status))
+}
+
+/// The digest in the path; `None` for what is none.
+pub(super) fn digest_in(request: &HttpRequest) -> Option<Digest> {
+    request.match_info().query("digest").parse().ok()
+}
+
+/// The expiry that `?ttl_ms=` asks for.
+fn expiry_in(request: &HttpRequest, rules: &Rules) -> Result<Expiry, Refusal> {
+    let query = web::Query::<Ttl>::from_query(request.query_string())
+        .map_err(|err| Refusal::Malformed(format!("query: {err}")))?;
+    match &query.ttl_ms {
+        None => Ok(Expiry::Never),
+        Some(text) => expiry(text.parse().ok(), rules),
+    }
+}
+
+/// The expiry after some milliseconds, when that is allowed.
+pub(super) fn expiry(ttl_ms: Option<u64>, rules: &Rules) -> Result<Expiry, Refusal> {
+    let invalid = |allowed: String| Refusal::Invalid {
+        field: "ttl_ms",
+        allowed,
+    };
+    let Some(longest) = rules.max_ttl else {
+        return Err(invalid(
+            "messages do not expire here: MESSAGE_HASH_MAX_TTL is not set".to_owned(),
+        ));
+    };
+    let ttl = ttl_ms.map(Duration::from_millis);
+    match ttl.filter(|ttl| !ttl.is_zero() && *ttl <= longest) {
+        Some(ttl) => Ok(Expiry::after(ttl)),
+        None => Err(invalid(format!(
+            "expected a whole number of milliseconds from 1 to {}",
+            longest.as_millis()
         ))),
     }
 }

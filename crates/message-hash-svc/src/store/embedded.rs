@@ -1,22 +1,28 @@
 //! Messages in a durable table on this machine's disk.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use async_trait::async_trait;
-use durable::{Durable, OpenError, Options, ReadError, WriteError};
+use durable::{Durable, Keys, OpenError, Options, ReadError, Transaction, WriteError};
 use service_kit::health::Readiness;
 
 use crate::digest::Digest;
-use crate::store::{MessageStore, Put, StoreError};
+use crate::message::{Expiry, Message, Moment};
+use crate::store::row::{self, Encoded, Row};
+use crate::store::{Found, MessageStore, Put, StoreError};
 
-/// Keys are digests, values are [`row_of`] bodies.
+/// Keys are digests, values are rows as [`row`] writes them.
 const MESSAGES: &str = "messages";
+
+/// Keys are moments (8 bytes, big-endian) and digests: what may have to go by then.
+const EXPIRIES: &str = "expiries";
+
+/// Rows that did not have their digest, as they were found: for people.
+const QUARANTINE: &str = "quarantine";
 
 /// The format of the rows.
 const FORMAT: u32 = 1;
-
-/// What each row begins with: how the body is encoded (0: as it is) and when it expires (0: never).
-const PLAIN_FOREVER: [u8; 2] = [0, 0];
 
 /// A [`MessageStore`] on a [`Durable`] table.
 #[derive(Clone)]
@@ -56,32 +62,139 @@ impl EmbeddedStore {
     pub async fn close(self) {
         self.table.close().await;
     }
+
+    /// Only committed rows are read here, so a duplicate needs no commit to be durable.
+    fn is_durable(&self, message: &Message) -> Result<bool, ReadError> {
+        let found = self.table.get(MESSAGES, message.digest.as_bytes())?;
+        let (put, expiry) = settle(found.as_deref(), message);
+        Ok(put == Put::Known && expiry.is_none())
+    }
 }
 
 #[async_trait]
 impl MessageStore for EmbeddedStore {
-    async fn put(&self, digest: &Digest, body: &[u8]) -> Result<Put, StoreError> {
-        let key = *digest.as_bytes();
-        let row = row_of(body);
-        // Only committed rows are read here, so a duplicate needs no commit to be durable.
-        if self.table.get(MESSAGES, &key)?.as_ref() == Some(&row) {
-            return Ok(Put::Known);
+    async fn put(&self, messages: Vec<Message>) -> Result<Vec<Put>, StoreError> {
+        let mut is_all_durable = true;
+        for message in &messages {
+            is_all_durable = is_all_durable && self.is_durable(message)?;
         }
+        if is_all_durable {
+            return Ok(vec![Put::Known; messages.len()]);
+        }
+        let encoded: Vec<_> = messages
+            .into_iter()
+            .map(|message| (Encoded::of(&message.body), message))
+            .collect();
         let put = self.table.transact(move |tx| {
-            let found = match tx.get(MESSAGES, &key)? {
-                Some(known) if known == row => return Ok::<_, WriteError>(Put::Known),
-                Some(_) => Put::Mended,
-                None => Put::New,
-            };
-            tx.put(MESSAGES, &key, &row);
-            Ok(found)
+            encoded
+                .iter()
+                .map(|(encoded, message)| put_one(tx, encoded, message))
+                .collect::<Result<Vec<_>, WriteError>>()
         });
         Ok(put.await?)
     }
 
-    async fn get(&self, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError> {
-        let row = self.table.get(MESSAGES, digest.as_bytes())?;
-        row.map(body_of).transpose()
+    async fn get(&self, digest: &Digest) -> Result<Found, StoreError> {
+        let found = self.table.get(MESSAGES, digest.as_bytes())?;
+        Ok(found.map_or(Found::Absent, |found| row::read(&found).into()))
+    }
+
+    async fn delete(&self, digest: &Digest, block: bool) -> Result<bool, StoreError> {
+        let key = *digest.as_bytes();
+        let deleted = self.table.transact(move |tx| {
+            let found = tx.get(MESSAGES, &key)?;
+            let blocks =
+                block || found.as_deref().map(row::read) == Some(Row::Tombstone { blocks: true });
+            // What was put aside is the message too.
+            tx.delete(QUARANTINE, &key);
+            if found.is_some() || block {
+                tx.put(MESSAGES, &key, &row::tombstone(blocks));
+            }
+            Ok::<_, WriteError>(found.is_some() || block)
+        });
+        Ok(deleted.await?)
+    }
+
+    async fn quarantine(&self, damaged: &Digest) -> Result<(), StoreError> {
+        let digest = *damaged;
+        let moved = self.table.transact(move |tx| {
+            let key = digest.as_bytes();
+            let Some(found) = tx.get(MESSAGES, key)? else {
+                return Ok(());
+            };
+            // Somebody may have put it again meanwhile.
+            let is_damaged = match row::read(&found) {
+                Row::Body(body, _) => Digest::of(&body) != digest,
+                Row::Damaged => found != row::damaged(),
+                Row::Tombstone { .. } => false,
+            };
+            if is_damaged {
+                tx.put(QUARANTINE, key, &found);
+                tx.put(MESSAGES, key, &row::damaged());
+            }
+            Ok::<_, WriteError>(())
+        });
+        Ok(moved.await?)
+    }
+
+    async fn expire(&self, limit: usize) -> Result<usize, StoreError> {
+        let until = (Moment::now().0.saturating_add(1)).to_be_bytes();
+        let due = Keys::between(&[], &until);
+        if self.table.scan(EXPIRIES, &due, 1)?.is_empty() {
+            return Ok(0);
+        }
+        let removed = self.table.transact(move |tx| {
+            let mut removed = 0;
+            for (entry, _) in tx.scan(EXPIRIES, &due, limit)? {
+                let key = &entry[8..];
+                let found = tx.get(MESSAGES, key)?;
+                // It may have been put again, for longer.
+                if let Some(Row::Body(_, expiry)) = found.as_deref().map(row::read)
+                    && expiry.has_passed()
+                {
+                    tx.delete(MESSAGES, key);
+                    removed += 1;
+                }
+                tx.delete(EXPIRIES, &entry);
+            }
+            Ok::<_, WriteError>(removed)
+        });
+        Ok(removed.await?)
+    }
+}
+
+fn put_one(
+    tx: &mut Transaction<'_>,
+    encoded: &Encoded,
+    message: &Message,
+) -> Result<Put, WriteError> {
+    let key = message.digest.as_bytes();
+    let found = tx.get(MESSAGES, key)?;
+    let (put, expiry) = settle(found.as_deref(), message);
+    if let Some(expiry) = expiry {
+        tx.put(MESSAGES, key, &encoded.row(expiry));
+        if let Expiry::At(Moment(moment)) = expiry {
+            let entry = [&moment.to_be_bytes(), key.as_slice()].concat();
+            tx.put(EXPIRIES, &entry, &[]);
+        }
+    }
+    Ok(put)
+}
+
+/// What a put finds, and until when the message has to be written; `None` when not at all.
+fn settle(found: Option<&[u8]>, message: &Message) -> (Put, Option<Expiry>) {
+    let new = message.expiry;
+    match found.map(row::read) {
+        None | Some(Row::Tombstone { blocks: false }) => (Put::New, Some(new)),
+        Some(Row::Tombstone { blocks: true }) => (Put::Blocked, None),
+        Some(Row::Body(body, expiry)) if body == message.body => {
+            if expiry.has_passed() {
+                (Put::New, Some(new))
+            } else {
+                (Put::Known, (new > expiry).then_some(new))
+            }
+        }
+        Some(Row::Body(..) | Row::Damaged) => (Put::Mended, Some(new)),
     }
 }
 
@@ -99,23 +212,9 @@ impl Readiness for EmbeddedStore {
     }
 }
 
-fn row_of(body: &[u8]) -> Vec<u8> {
-    [&PLAIN_FOREVER, body].concat()
-}
-
-fn body_of(mut row: Vec<u8>) -> Result<Vec<u8>, StoreError> {
-    if !row.starts_with(&PLAIN_FOREVER) {
-        return Err(StoreError::Unavailable(
-            "a row has an unknown encoding".into(),
-        ));
-    }
-    row.drain(..PLAIN_FOREVER.len());
-    Ok(row)
-}
-
 impl From<ReadError> for StoreError {
     fn from(fault: ReadError) -> Self {
-        Self::Unavailable(Box::new(fault))
+        Self::Unavailable(Arc::new(fault))
     }
 }
 
@@ -126,7 +225,7 @@ impl From<WriteError> for StoreError {
             WriteError::Closed
             | WriteError::Panicked
             | WriteError::Poisoned
-            | WriteError::Read(_) => Self::Unavailable(Box::new(fault)),
+            | WriteError::Read(_) => Self::Unavailable(Arc::new(fault)),
         }
     }
 }

@@ -24,6 +24,33 @@ pub(crate) struct Answer {
     pub(crate) body: String,
 }
 
+/// A whole answer, for what goes beyond the contract.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) headers: reqwest::header::HeaderMap,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Reply {
+    /// A header, or an empty string.
+    pub(crate) fn header(&self, name: &str) -> &str {
+        let value = self.headers.get(name);
+        value.map_or("", |value| value.to_str().unwrap())
+    }
+
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+
+    /// The code of a problem.
+    pub(crate) fn problem(&self) -> (u16, String) {
+        assert_eq!(self.header("content-type"), "application/problem+json");
+        let code = self.json()["code"].as_str().unwrap().to_owned();
+        (self.status, code)
+    }
+}
+
 impl App {
     pub(crate) async fn start() -> Self {
         Self::start_with(&[]).await
@@ -66,6 +93,20 @@ impl App {
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
         self.caller().get(path).await.unwrap()
+    }
+
+    /// Any call; headers as `name: value`.
+    pub(crate) async fn call(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[&str],
+        body: impl Into<Vec<u8>>,
+    ) -> Reply {
+        self.caller()
+            .call(method, path, headers, body)
+            .await
+            .unwrap()
     }
 
     /// Sends these bytes and reads until the service hangs up.
@@ -124,6 +165,28 @@ impl Caller {
             request = request.header("content-type", content_type);
         }
         answer(request.send().await?).await
+    }
+
+    pub(crate) async fn call(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[&str],
+        body: impl Into<Vec<u8>>,
+    ) -> reqwest::Result<Reply> {
+        let method = method.parse().unwrap();
+        let url = format!("{}{path}", self.url);
+        let mut request = self.client.request(method, url).body(body.into());
+        for header in headers {
+            let (name, value) = header.split_once(": ").unwrap();
+            request = request.header(name, value);
+        }
+        let response = request.send().await?;
+        Ok(Reply {
+            status: response.status().as_u16(),
+            headers: response.headers().clone(),
+            body: response.bytes().await?.to_vec(),
+        })
     }
 
     /// Posts a message; `Ok` only when it was acknowledged.

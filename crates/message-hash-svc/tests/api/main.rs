@@ -3,10 +3,15 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod app;
+mod batch;
+mod caching;
 mod cli;
 mod contract;
 mod damage;
+mod deletion;
+mod expiry;
 mod faults;
+mod forms;
 mod kills;
 mod life;
 mod refusals;

@@ -131,21 +131,28 @@ const BAD: &[(&str, &[u8], u16, &str)] = &[
     ),
     (
         "text/plain",
-        b"foo",
-        415,
-        "the content type is `text/plain`",
+        b"fo\xff",
+        400,
+        "the body is not UTF-8: byte 2",
     ),
     (
-        "application/octet-stream",
+        "text/plain; charset=latin1",
         b"foo",
         415,
-        "the content type is `application/octet-stream`",
+        "the charset is `latin1`, it has to be utf-8",
+    ),
+    ("text/html", b"foo", 415, "the content type is `text/html`"),
+    (
+        "application/x-www-form-urlencoded",
+        b"{\"message\":\"foo\"}",
+        400,
+        "message: the form has no field `message`",
     ),
     (
         "application/x-www-form-urlencoded",
-        b"message=foo",
-        415,
-        "the content type is `application/x-www-form-urlencoded`",
+        b"message=foo&message=bar",
+        400,
+        "message: the form has the field `message` twice",
     ),
     (
         "application/json-patch+json",
@@ -219,6 +226,56 @@ async fn what_is_too_large_is_refused_and_not_written() {
     let spaces = format!("{{{}\"message\":\"foo\"}}", " ".repeat(2000));
     assert_eq!(app.post(JSON, spaces).await.status, 413);
     assert_eq!(app.metric("message_hash_commit_posts_count").await, 1.0);
+}
+
+#[tokio::test]
+async fn a_stream_of_bytes_is_cut_off_at_the_limit_before_it_ends() {
+    let app = App::start_with(&[("MESSAGE_LIMIT", "10")]).await;
+    let mut connection = TcpStream::connect(app.address()).await.unwrap();
+    let endless = b"POST /messages HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\
+        content-type: application/octet-stream\r\ntransfer-encoding: chunked\r\n\r\n\
+        b\r\n0123456789a\r\n";
+    connection.write_all(endless).await.unwrap();
+    let mut answer = vec![0; 12];
+    connection.read_exact(&mut answer).await.unwrap();
+    assert_eq!(answer, b"HTTP/1.1 413");
+    nothing_is_written(app).await;
+}
+
+#[tokio::test]
+async fn one_byte_more_than_a_mebibyte_is_too_large_in_every_form() {
+    let app = App::start().await;
+    let limit = 1024 * 1024;
+    for content_type in ["text/plain", "application/octet-stream"] {
+        let answer = app.post(content_type, "a".repeat(limit + 1)).await;
+        assert_eq!(answer.status, 413, "{content_type}");
+        assert_eq!(app.post(content_type, "a".repeat(limit)).await.status, 200);
+    }
+    let form = |size| format!("message={}", "%61".repeat(size));
+    let content_type = "application/x-www-form-urlencoded";
+    assert_eq!(app.post(content_type, form(limit + 1)).await.status, 413);
+    assert_eq!(app.post(content_type, form(limit)).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_length_that_lies_keeps_nothing() {
+    let app = App::start_with(&[("SERVER_READ_TIMEOUT", "1s")]).await;
+    let head = "POST /messages HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\
+        content-type: application/octet-stream\r\n";
+    // Both lengths: a request that two servers could cut in two places.
+    let both = format!(
+        "{head}content-length: 3\r\ntransfer-encoding: chunked\r\n\r\n3\r\nfoo\r\n0\r\n\r\n"
+    );
+    let two = format!("{head}content-length: 3\r\ncontent-length: 4\r\n\r\nfoo");
+    let none = format!("{head}content-length: three\r\n\r\nfoo");
+    for request in [both, two, none] {
+        let answer = app.raw(request.as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{request}: {answer}");
+    }
+    let longer = format!("{head}content-length: 4\r\n\r\nfoo");
+    let answer = app.raw(longer.as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    nothing_is_written(app).await;
 }
 
 #[tokio::test]

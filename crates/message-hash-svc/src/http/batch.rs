@@ -1,0 +1,264 @@
+//! `POST /messages:batch`: several messages put, got and asked for by one call.
+
+use actix_web::web::{self, Bytes, Data, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use futures_util::future::join_all;
+use serde::{Deserialize, Serialize};
+use service_kit::body::{self, BodyLimits};
+use service_kit::problem::{Problem, UNSUPPORTED_MEDIA_TYPE};
+
+use crate::digest::Digest;
+use crate::http::Rules;
+use crate::http::messages::expiry;
+use crate::http::refusal::Refusal;
+use crate::message::{Expiry, Message, Shown};
+use crate::messages::{Lookup, MessageError, Messages};
+use crate::store::Put;
+
+/// Entries of one batch, of all kinds together.
+const MOST_ENTRIES: usize = 1000;
+
+/// What is to be done: first the puts, by one commit, then the rest.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Batch {
+    #[serde(default)]
+    put: Vec<PutEntry>,
+    #[serde(default)]
+    get: Vec<String>,
+    #[serde(default)]
+    exists: Vec<String>,
+}
+
+/// A message, as text or as bytes, and the digest that it is expected to have.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PutEntry {
+    message: Option<String>,
+    message_base64: Option<String>,
+    digest: Option<String>,
+    ttl_ms: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct BatchBody {
+    put: Vec<PutBody>,
+    get: Vec<GetBody>,
+    exists: Vec<ExistsBody>,
+}
+
+#[derive(Serialize)]
+struct PutBody {
+    digest: String,
+    /// `new`, `known`, or `blocked`, which was not kept.
+    outcome: &'static str,
+}
+
+#[derive(Serialize)]
+struct GetBody {
+    digest: String,
+    /// `found`, `missing`, `deleted`, `expired`, `damaged`, or `too-large`: to be got alone.
+    outcome: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message_base64: Option<String>,
+}
+
+#[derive(Serialize)]
+struct ExistsBody {
+    digest: String,
+    exists: bool,
+}
+
+pub(super) fn routes(config: &mut ServiceConfig) {
+    config.service(web::resource("/messages:batch").post(batch));
+}
+
+async fn batch(
+    request: HttpRequest,
+    payload: web::Payload,
+    messages: Data<Messages>,
+    rules: Data<Rules>,
+) -> Result<HttpResponse, Problem> {
+    let batch = read(&request, payload, &rules).await?;
+    let puts = batch.put.into_iter().enumerate();
+    let puts = puts
+        .map(|(place, entry)| message_of(place, entry, &rules))
+        .collect::<Result<Vec<_>, _>>()?;
+    let gets = digests("get", &batch.get)?;
+    let asked = digests("exists", &batch.exists)?;
+    let body = BatchBody {
+        put: put_all(puts, &messages).await?,
+        get: get_all(&gets, &messages, rules.batch_limit).await?,
+        exists: ask_all(&asked, &messages).await?,
+    };
+    Ok(HttpResponse::Ok().json(body))
+}
+
+async fn read(
+    request: &HttpRequest,
+    payload: web::Payload,
+    rules: &Rules,
+) -> Result<Batch, Problem> {
+    use actix_web::HttpMessage;
+    if request.content_type() != "application/json" {
+        return Err(Problem::new(
+            &UNSUPPORTED_MEDIA_TYPE,
+            "the content type must be application/json",
+        ));
+    }
+    let limits = BodyLimits {
+        size: rules.batch_limit,
+        time: rules.read_timeout,
+    };
+    let body = body::read(request, payload.into_inner(), limits).await?;
+    let batch: Batch = body::parse(&body)?;
+    let entries = batch.put.len() + batch.get.len() + batch.exists.len();
+    if entries > MOST_ENTRIES {
+        return Err(Problem::invalid(
+            "body",
+            format!("expected up to {MOST_ENTRIES} entries, found {entries}"),
+        ));
+    }
+    Ok(batch)
+}
+
+fn message_of(place: usize, entry: PutEntry, rules: &Rules) -> Result<Message, Problem> {
+    let invalid =
+        |field: &str, allowed: &str| Problem::invalid(&format!("put[{place}].{field}"), allowed);
+    let body = match (entry.message, entry.message_base64) {
+        (Some(text), None) => Bytes::from(text),
+        (None, Some(base64)) => BASE64_STANDARD
+            .decode(base64)
+            .map_err(|_| invalid("message_base64", "expected base64 with padding"))?
+            .into(),
+        _ => {
+            return Err(invalid(
+                "message",
+                "expected either `message` or `message_base64`",
+            ));
+        }
+    };
+    let digest = Digest::of(&body);
+    let expected = entry.digest.map(|text| digest_of(&text)).transpose();
+    let expected =
+        expected.map_err(|()| invalid("digest", "expected 64 lower-case hexadecimal digits"))?;
+    if let Some(wanted) = expected.filter(|wanted| *wanted != digest) {
+        return Err(Refusal::Mismatch {
+            found: digest.to_string(),
+            wanted: wanted.to_string(),
+        }
+        .into());
+    }
+    let expiry = match entry.ttl_ms {
+        None => Expiry::Never,
+        Some(ttl_ms) => expiry(Some(ttl_ms), rules)?,
+    };
+    Ok(Message {
+        digest,
+        body,
+        expiry,
+    })
+}
+
+fn digests(field: &str, texts: &[String]) -> Result<Vec<Digest>, Problem> {
+    let all = texts.iter().enumerate().map(|(place, text)| {
+        digest_of(text).map_err(|()| {
+            Problem::invalid(
+                &format!("{field}[{place}]"),
+                "expected 64 lower-case hexadecimal digits",
+            )
+        })
+    });
+    all.collect()
+}
+
+fn digest_of(text: &str) -> Result<Digest, ()> {
+    text.parse().map_err(|_| ())
+}
+
+async fn put_all(puts: Vec<Message>, messages: &Messages) -> Result<Vec<PutBody>, Problem> {
+    if puts.is_empty() {
+        return Ok(Vec::new());
+    }
+    let digests: Vec<Digest> = puts.iter().map(|message| message.digest).collect();
+    let outcomes = messages.keep_all(puts).await.map_err(Refusal::from)?;
+    let bodies = digests.iter().zip(outcomes).map(|(digest, put)| PutBody {
+        digest: digest.to_string(),
+        outcome: match put {
+            Put::New => "new",
+            Put::Known | Put::Mended => "known",
+            Put::Blocked => "blocked",
+        },
+    });
+    Ok(bodies.collect())
+}
+
+async fn get_all(
+    digests: &[Digest],
+    messages: &Messages,
+    limit: usize,
+) -> Result<Vec<GetBody>, Problem> {
+    let mut left = limit;
+    let mut bodies = Vec::with_capacity(digests.len());
+    // A few at once, so that what is looked up and does not fit is little.
+    for some in digests.chunks(16) {
+        let found = join_all(some.iter().map(|digest| messages.look_up(digest))).await;
+        for (digest, lookup) in some.iter().zip(found) {
+            bodies.push(got(digest, lookup, &mut left)?);
+        }
+    }
+    Ok(bodies)
+}
+
+fn got(
+    digest: &Digest,
+    lookup: Result<Lookup, MessageError>,
+    left: &mut usize,
+) -> Result<GetBody, Problem> {
+    let mut body = GetBody {
+        digest: digest.to_string(),
+        outcome: "missing",
+        message: None,
+        message_base64: None,
+    };
+    match lookup {
+        Ok(Lookup::Found(shown)) => show(&shown, &mut body, left),
+        Ok(Lookup::Deleted) => body.outcome = "deleted",
+        Ok(Lookup::Expired) => body.outcome = "expired",
+        Ok(Lookup::Absent) => (),
+        Err(MessageError::Damaged(_)) => body.outcome = "damaged",
+        Err(fault) => return Err(Refusal::from(fault).into()),
+    }
+    Ok(body)
+}
+
+fn show(shown: &Shown, body: &mut GetBody, left: &mut usize) {
+    let Some(rest) = left.checked_sub(shown.body.len()) else {
+        body.outcome = "too-large";
+        return;
+    };
+    *left = rest;
+    body.outcome = "found";
+    match std::str::from_utf8(&shown.body) {
+        Ok(text) => body.message = Some(text.to_owned()),
+        Err(_) => body.message_base64 = Some(BASE64_STANDARD.encode(&shown.body)),
+    }
+}
+
+async fn ask_all(digests: &[Digest], messages: &Messages) -> Result<Vec<ExistsBody>, Problem> {
+    let mut bodies = Vec::with_capacity(digests.len());
+    for some in digests.chunks(16) {
+        let found = join_all(some.iter().map(|digest| messages.look_up(digest))).await;
+        for (digest, lookup) in some.iter().zip(found) {
+            bodies.push(ExistsBody {
+                digest: digest.to_string(),
+                exists: matches!(lookup.map_err(Refusal::from)?, Lookup::Found(_)),
+            });
+        }
+    }
+    Ok(bodies)
+}
