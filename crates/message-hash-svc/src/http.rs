@@ -19,6 +19,7 @@ use service_kit::server::{self, Parts};
 
 use crate::messages::Messages;
 use crate::settings::Settings;
+use crate::store::Backup;
 
 /// The kinds of problems beside the common ones.
 pub static PROBLEMS: &[&ProblemKind] = refusal::OWN;
@@ -57,23 +58,36 @@ impl Rules {
     }
 }
 
-/// Serves `messages` until `shutdown` resolves, then drains open requests.
+/// What the API stands on.
+#[derive(Clone)]
+pub struct Api {
+    /// The messages.
+    pub messages: Arc<Messages>,
+    /// How their store is backed up, where this service does that.
+    pub backup: Option<Arc<dyn Backup>>,
+    /// What the API is told.
+    pub rules: Rules,
+}
+
+/// Serves `api` until `shutdown` resolves, then drains open requests.
 ///
 /// # Errors
 ///
 /// The server could not start, or failed.
 pub async fn serve(
     parts: Parts,
-    messages: Arc<Messages>,
-    rules: Rules,
+    api: Api,
     shutdown: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
-    let rules = Data::new(rules);
-    let messages = Data::from(messages);
+    let rules = Data::new(api.rules);
+    let messages = Data::from(api.messages);
+    let backup = Data::new(api.backup);
     let routes = move |config: &mut ServiceConfig| {
         config
             .app_data(messages.clone())
             .app_data(rules.clone())
+            .app_data(backup.clone())
+            .configure(admin::routes)
             .configure(batch::routes)
             .configure(messages::routes);
     };

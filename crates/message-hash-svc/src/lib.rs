@@ -7,6 +7,7 @@
 //! The way of a request: [`http`] (the form of the message challenge) → [`messages`] (limits,
 //! hashing, checking) → [`store`] (bodies under digests; embedded on [`durable`]).
 
+pub mod commands;
 pub mod digest;
 pub mod http;
 pub mod message;
@@ -17,12 +18,13 @@ pub mod store;
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use service_kit::health::Health;
 use service_kit::server::{self, Parts};
 
-use crate::http::Rules;
+use crate::http::{Api, Rules};
 use crate::messages::{CacheLimits, Messages};
 use crate::metrics::MessageMetrics;
 use crate::settings::Settings;
@@ -53,7 +55,12 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
         settings.message_limit,
         cache,
     );
-    let rules = Rules::of(&settings);
+    let api = Api {
+        messages: Arc::new(messages),
+        backup: Some(Arc::new(store.clone())),
+        rules: Rules::of(&settings),
+    };
+    let scrub_every = settings.scrub_every.0;
     let parts = Parts {
         listener: server::bind(settings.listen, &settings.server, "MESSAGE_HASH")?,
         settings: settings.server,
@@ -61,7 +68,7 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
         registry,
         problems: http::PROBLEMS,
     };
-    serve_until(parts, (messages, rules), store, shutdown).await
+    serve_until(parts, (api, scrub_every), store, shutdown).await
 }
 
 /// Serves until `shutdown` resolves or `store` fails, drains, and closes the store.
@@ -71,7 +78,7 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
 /// The server or the store failed.
 pub async fn serve_until(
     parts: Parts,
-    (messages, rules): (Messages, Rules),
+    (api, scrub_every): (Api, Duration),
     store: EmbeddedStore,
     shutdown: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
@@ -81,10 +88,14 @@ pub async fn serve_until(
             () = store.poisoned() => (),
         }
     };
-    let messages = Arc::new(messages);
-    let expiring = tokio::spawn(Arc::clone(&messages).expire_forever());
-    let served = http::serve(parts, messages, rules, down).await;
-    expiring.abort();
+    let upkeep = [
+        tokio::spawn(Arc::clone(&api.messages).expire_forever()),
+        tokio::spawn(Arc::clone(&api.messages).scrub_forever(scrub_every)),
+    ];
+    let served = http::serve(parts, api, down).await;
+    for task in upkeep {
+        task.abort();
+    }
     served.context("serving")?;
     // Also when it failed only on the way down.
     if store.is_poisoned() {

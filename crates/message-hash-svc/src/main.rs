@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use message_hash_svc::serve;
+use message_hash_svc::{commands, serve};
 use service_kit::cli::{self, Program};
 
 const PROGRAM: Program = Program {
@@ -13,5 +13,5 @@ const PROGRAM: Program = Program {
 };
 
 fn main() -> ExitCode {
-    cli::run(PROGRAM, serve)
+    cli::run_with(PROGRAM, serve, &commands::all())
 }

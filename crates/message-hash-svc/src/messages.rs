@@ -1,6 +1,7 @@
 //! What the service does: keep a message under its digest, look it up again, take it away.
 
 mod cache;
+mod scrub;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use crate::metrics::MessageMetrics;
 use crate::store::{Found, MessageStore, Put, StoreError};
 
 pub use crate::messages::cache::CacheLimits;
+pub use crate::messages::scrub::Scrubbed;
 
 /// How often expired messages are looked for. They are not given back from the moment on.
 const EXPIRE_EVERY: Duration = Duration::from_secs(5);

@@ -23,6 +23,7 @@ pub struct MessageMetrics {
     pub(crate) damaged: IntCounter,
     pub(crate) deletions: IntCounter,
     pub(crate) expired: IntCounter,
+    pub(crate) scrubbed: IntCounter,
     commit_duration: Histogram,
     commit_posts: Histogram,
 }
@@ -67,6 +68,10 @@ impl MessageMetrics {
                 "message_hash_expired_messages_total",
                 "Messages removed because their time had passed.",
             )?,
+            scrubbed: IntCounter::new(
+                "message_hash_scrubbed_messages_total",
+                "Messages hashed by scrubs.",
+            )?,
             damaged: IntCounter::new(
                 "message_hash_damaged_bodies_total",
                 "Bodies read from the store that did not have their digest.",
@@ -90,6 +95,7 @@ impl MessageMetrics {
         registry.register(Box::new(metrics.damaged.clone()))?;
         registry.register(Box::new(metrics.deletions.clone()))?;
         registry.register(Box::new(metrics.expired.clone()))?;
+        registry.register(Box::new(metrics.scrubbed.clone()))?;
         registry.register(Box::new(metrics.commit_duration.clone()))?;
         registry.register(Box::new(metrics.commit_posts.clone()))?;
         Ok(metrics)

@@ -34,6 +34,8 @@ settings! {
         pub max_ttl: GoDuration => Setting::env("MAX_TTL").default("0s").allowed("a duration such as `720h`, or `0s`"),
         /// Key of the administrator, as `Authorization: Bearer`: without one nothing can be deleted or backed up over HTTP.
         pub admin_key: Option<SecretString> => Setting::env("ADMIN_KEY").secret().allowed("at least 16 letters"),
+        /// How often every message is hashed to find damage before a caller does; `0s` never.
+        pub scrub_every: GoDuration => Setting::env("SCRUB_EVERY").default("24h").allowed("a duration such as `24h`, or `0s`"),
         /// Memory for messages that were looked up lately, in bytes; 0 is no cache.
         pub cache_bytes: usize => Setting::env("CACHE_BYTES").default("67108864").allowed("a number of bytes"),
     }

@@ -3,10 +3,12 @@
 pub mod embedded;
 mod row;
 
+use std::io::Write;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use durable::{BackupError, Progress};
 
 use crate::digest::Digest;
 use crate::message::{Expiry, Message};
@@ -31,8 +33,41 @@ pub trait MessageStore: Send + Sync {
     /// is put again.
     async fn quarantine(&self, damaged: &Digest) -> Result<(), StoreError>;
 
+    /// The next `limit` messages, whatever is known of them, in the order of their digests.
+    async fn page(
+        &self,
+        after: Option<Digest>,
+        limit: usize,
+    ) -> Result<Vec<(Digest, Found)>, StoreError>;
+
+    /// About how many digests something is known of.
+    async fn count(&self) -> Result<u64, StoreError>;
+
     /// Removes up to `limit` messages whose time has come, and tells how many.
     async fn expire(&self, limit: usize) -> Result<usize, StoreError>;
+}
+
+/// A store that can be written into one file while it is in use.
+pub trait Backup: Send + Sync {
+    /// Writes everything that was kept at one moment to `out`, and tells how much that was.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be read, or `out` not be written.
+    fn backup(
+        &self,
+        out: &mut dyn Write,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Summary, BackupError>;
+}
+
+/// What went into a backup, or came out of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Rows of all kinds.
+    pub rows: u64,
+    /// Messages that did not have their digest, and are only marked as such.
+    pub damaged: u64,
 }
 
 /// What a put found.

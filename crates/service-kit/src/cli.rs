@@ -1,4 +1,4 @@
-//! The command line that every service has: `serve`, `config`, `healthcheck`.
+//! The command line that every service has: `serve`, `config`, `healthcheck`; and what one service adds to it.
 
 use std::{
     future::Future,
@@ -9,7 +9,9 @@ use std::{
     time::Duration,
 };
 
+use anyhow::Context;
 use clap::{Arg, ArgMatches, Command, value_parser};
+use futures_util::future::LocalBoxFuture;
 use tracing::{error, warn};
 
 use crate::{
@@ -42,6 +44,15 @@ pub trait ServiceSettings: Section {
     fn telemetry(&self) -> &TelemetrySettings;
 }
 
+/// A subcommand that one service alone has. It runs on a runtime and without logs: what it has to say
+/// it prints.
+pub struct Subcommand<S> {
+    /// Its name, its arguments, its help.
+    pub command: Command,
+    /// What it does.
+    pub run: fn(S, ArgMatches) -> LocalBoxFuture<'static, anyhow::Result<()>>,
+}
+
 const USAGE: u8 = 2;
 
 /// Runs the command line. `serve` is called with the settings, on a runtime, with logs on.
@@ -50,7 +61,21 @@ where
     S: ServiceSettings,
     F: Future<Output = anyhow::Result<()>>,
 {
-    let mut command = command(program);
+    run_with(program, serve, &[])
+}
+
+/// Runs the command line with some more subcommands.
+pub fn run_with<S, F>(
+    program: Program,
+    serve: impl FnOnce(S) -> F,
+    own: &[Subcommand<S>],
+) -> ExitCode
+where
+    S: ServiceSettings,
+    F: Future<Output = anyhow::Result<()>>,
+{
+    let own_commands = own.iter().map(|own| own.command.clone());
+    let mut command = command(program).subcommands(own_commands);
     let matches = command.clone().get_matches();
     let done = match matches.subcommand() {
         Some(("serve", args)) => return serve_until_stopped(program, load_settings(args), serve),
@@ -60,12 +85,27 @@ where
         Some(("healthcheck", args)) => {
             load_settings::<S>(args).and_then(|loaded| healthcheck(loaded.settings.listen()))
         }
-        _ => command.print_help().map_err(Into::into),
+        Some((name, args)) => run_own(own, name, args),
+        None => command.print_help().map_err(Into::into),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(err) => fail(program, &err),
     }
+}
+
+fn run_own<S: ServiceSettings>(
+    own: &[Subcommand<S>],
+    name: &str,
+    args: &ArgMatches,
+) -> anyhow::Result<()> {
+    let found = own.iter().find(|own| own.command.get_name() == name);
+    let found = found.with_context(|| format!("no subcommand {name}"))?;
+    let settings = load_settings(args)?.settings;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on((found.run)(settings, args.clone()))
 }
 
 fn command(program: Program) -> Command {

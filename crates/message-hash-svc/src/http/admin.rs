@@ -1,17 +1,31 @@
 //! What only the administrator may do.
 
+use std::io::{self, BufWriter, Write};
+use std::sync::Arc;
+
 use actix_web::http::header;
-use actix_web::web::{self, Data};
+use actix_web::web::{self, Bytes, Data, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
+use futures_util::stream;
 use secrecy::ExposeSecret;
 use serde::Deserialize;
+use serde_json::json;
 use service_kit::problem::Problem;
+use tokio::sync::mpsc;
+use tracing::{error, info};
 
 use crate::digest::Digest;
 use crate::http::Rules;
 use crate::http::messages::digest_in;
 use crate::http::refusal::Refusal;
-use crate::messages::Messages;
+use crate::messages::{Messages, Scrubbed};
+use crate::store::Backup;
+
+/// Bytes of a backup that are sent at once.
+const PIECE: usize = 64 * 1024;
+
+/// Pieces that wait for a slow receiver; then the backup waits too.
+const PIECES_AHEAD: usize = 8;
 
 /// How a message is to be deleted.
 #[derive(Deserialize)]
@@ -20,6 +34,12 @@ pub(super) struct Deletion {
     /// Whether it may not be kept again.
     #[serde(default)]
     block: bool,
+}
+
+pub(super) fn routes(config: &mut ServiceConfig) {
+    config
+        .service(web::resource("/admin/backup").get(backup))
+        .service(web::resource("/admin/scrub").post(scrub));
 }
 
 /// `DELETE /messages/{digest}`; deleting again is no error.
@@ -36,6 +56,92 @@ pub(super) async fn delete(
         Ok(HttpResponse::NoContent().finish())
     } else {
         Err(Refusal::NotFound.into())
+    }
+}
+
+/// `GET /admin/backup`: the store as one stream, which is whole only when it ends as a backup does.
+async fn backup(
+    request: HttpRequest,
+    store: Data<Option<Arc<dyn Backup>>>,
+    rules: Data<Rules>,
+) -> Result<HttpResponse, Problem> {
+    expect_admin(&request, &rules)?;
+    let store = store.as_ref().clone().ok_or(Refusal::NoBackup)?;
+    let (sender, pieces) = mpsc::channel(PIECES_AHEAD);
+    tokio::task::spawn_blocking(move || {
+        let mut out = BufWriter::with_capacity(PIECE, Pieces(sender.clone()));
+        match store.backup(&mut out, &mut |_| ()) {
+            Ok(done) => info!(
+                rows = done.rows,
+                damaged = done.damaged,
+                "{} rows backed up",
+                done.rows
+            ),
+            Err(fault) => {
+                error!(error = %fault, "the backup failed");
+                // Breaks the connection, so that nobody takes it for whole.
+                let _ = sender.blocking_send(Err(io::Error::other("the backup failed")));
+            }
+        }
+    });
+    Ok(HttpResponse::Ok()
+        .content_type("application/octet-stream")
+        .streaming(stream_of(pieces)))
+}
+
+/// `POST /admin/scrub`: hashes every message, and tells how far it is in a JSON object a line.
+async fn scrub(
+    request: HttpRequest,
+    messages: Data<Messages>,
+    rules: Data<Rules>,
+) -> Result<HttpResponse, Problem> {
+    expect_admin(&request, &rules)?;
+    let (sender, lines) = mpsc::channel(PIECES_AHEAD);
+    let messages = messages.into_inner();
+    tokio::spawn(async move {
+        // Lines that nobody reads in time are left out.
+        let told = |so_far| drop(sender.try_send(Ok(line(&so_far, false))));
+        let end = match messages.scrub(None, told).await {
+            Ok(done) => Ok(line(&done, true)),
+            Err(fault) => Err(io::Error::other(fault)),
+        };
+        let _ = sender.send(end).await;
+    });
+    Ok(HttpResponse::Ok()
+        .content_type("application/x-ndjson")
+        .streaming(stream_of(lines)))
+}
+
+fn line(so_far: &Scrubbed, done: bool) -> Bytes {
+    let line = json!({
+        "checked": so_far.checked, "of": so_far.of, "damaged": so_far.damaged, "done": done,
+    });
+    format!("{line}\n").into()
+}
+
+fn stream_of(
+    receiver: mpsc::Receiver<io::Result<Bytes>>,
+) -> impl stream::Stream<Item = io::Result<Bytes>> {
+    stream::unfold(receiver, |mut receiver| async {
+        let piece = receiver.recv().await?;
+        Some((piece, receiver))
+    })
+}
+
+/// A writer whose bytes go to the receiver of an answer.
+struct Pieces(mpsc::Sender<io::Result<Bytes>>);
+
+impl Write for Pieces {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let piece = Bytes::copy_from_slice(bytes);
+        self.0
+            .blocking_send(Ok(piece))
+            .map_err(|_| io::ErrorKind::BrokenPipe)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -36,6 +36,8 @@ problem_kinds! {
             "Nothing was kept: compare both digests, and send the body again.";
         MESSAGE_DAMAGED: "message-damaged", 500, "The stored message does not have its digest any more.", false,
             "Post the message again, which mends it; look at the disk.";
+        NO_BACKUP: "unsupported-by-store", 501, "The store is not backed up by this service.", false,
+            "Use what the store itself comes with, `pg_basebackup` for PostgreSQL.";
         STORE_UNAVAILABLE: "store-unavailable", 503, "The store could not be written or read.", true,
             "Come again after `Retry-After`.";
     }
@@ -72,6 +74,8 @@ pub(super) enum Refusal {
     Unauthorized,
     #[error("nobody is the administrator: no key is set")]
     AdminOff,
+    #[error("the store is not backed up by this service")]
+    NoBackup,
     #[error(transparent)]
     Body(#[from] BodyError),
     #[error(transparent)]
@@ -91,6 +95,7 @@ impl Refusal {
             Self::Mismatch { .. } => &DIGEST_MISMATCH,
             Self::Unauthorized => &UNAUTHORIZED,
             Self::AdminOff => &ADMIN_OFF,
+            Self::NoBackup => &NO_BACKUP,
             Self::Body(BodyError::TooSlow(_)) => &BODY_TIMEOUT,
             Self::Body(BodyError::TooLarge(_)) | Self::Message(MessageError::TooLarge(_)) => {
                 &BODY_TOO_LARGE

@@ -1,5 +1,7 @@
 //! Messages in a durable table on this machine's disk.
 
+mod backup;
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -11,6 +13,8 @@ use crate::digest::Digest;
 use crate::message::{Expiry, Message, Moment};
 use crate::store::row::{self, Encoded, Row};
 use crate::store::{Found, MessageStore, Put, StoreError};
+
+pub use self::backup::{restore, verify};
 
 /// Keys are digests, values are rows as [`row`] writes them.
 const MESSAGES: &str = "messages";
@@ -135,6 +139,27 @@ impl MessageStore for EmbeddedStore {
             Ok::<_, WriteError>(())
         });
         Ok(moved.await?)
+    }
+
+    async fn page(
+        &self,
+        after: Option<Digest>,
+        limit: usize,
+    ) -> Result<Vec<(Digest, Found)>, StoreError> {
+        let keys = match after {
+            None => Keys::all(),
+            Some(after) => Keys::all().after(after.as_bytes()),
+        };
+        let rows = self.table.scan(MESSAGES, &keys, limit)?;
+        let messages = rows.iter().filter_map(|(key, found)| {
+            let digest = Digest::from_bytes(key)?;
+            Some((digest, row::read(found).into()))
+        });
+        Ok(messages.collect())
+    }
+
+    async fn count(&self) -> Result<u64, StoreError> {
+        Ok(self.table.count(MESSAGES)?)
     }
 
     async fn expire(&self, limit: usize) -> Result<usize, StoreError> {
