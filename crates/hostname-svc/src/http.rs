@@ -1,8 +1,11 @@
 //! The whole API.
 
 mod bodies;
+mod field;
 mod hostnames;
 mod problem;
+mod query;
+mod wish;
 
 use std::{future::Future, sync::Arc};
 

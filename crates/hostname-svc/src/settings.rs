@@ -202,9 +202,7 @@ impl VaultSettings {
             ..VaultOptions::new(&self.addr, auth)
         })
     }
-}
 
-impl VaultSettings {
     /// A `.` or `..` would be dropped on the way to Vault, and everything kept elsewhere.
     fn check_base_path(&self) -> Result<(), SettingsError> {
         let legal = |segment: &str| {

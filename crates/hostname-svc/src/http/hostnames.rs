@@ -9,8 +9,11 @@ use serde_json::{Map, Value};
 use service_kit::{body::Json, problem::Problem};
 
 use super::{
-    bodies::{HostnameBody, ListQuery, NamedField, PageBody, parse_wish},
-    problem::{HOSTNAME_NOT_FOUND, invalid},
+    bodies::{HostnameBody, PageBody},
+    field::{NamedField, invalid},
+    problem::HOSTNAME_NOT_FOUND,
+    query::ListQuery,
+    wish::parse_wish,
 };
 use crate::{
     hostname::{Hostname, InvalidField},

@@ -5,11 +5,10 @@ use std::time::Duration;
 use serde_json::json;
 use service_kit::{
     complaint::complain,
-    problem::{INTERNAL, INVALID, Problem, ProblemKind},
+    problem::{INTERNAL, Problem, ProblemKind},
     problem_kinds,
 };
 
-use super::bodies::NamedField;
 use crate::{
     allocator::AllocateError, hostnames::HostnameError, locks::LockError, store::StoreError,
 };
@@ -53,25 +52,6 @@ problem_kinds! {
             "An operator restores the document that `detail` names.";
         DOCUMENT_UNREADABLE: "document-unreadable", 500, "A stored document cannot be read.", false,
             "An operator looks at the document that the log names: a newer version of the service may have written it.";
-    }
-}
-
-/// The problem of these fields.
-pub(super) fn invalid<F: Clone + Into<NamedField>>(fields: &[F]) -> Problem {
-    let fields: Vec<NamedField> = fields.iter().cloned().map(Into::into).collect();
-    let detail: Vec<_> = fields
-        .iter()
-        .map(|(field, allowed)| format!("{field}: {allowed}"))
-        .collect();
-    let problem = Problem::new(&INVALID, detail.join("; "));
-    fields.iter().fold(problem, |problem, (field, allowed)| {
-        problem.field(field, allowed)
-    })
-}
-
-impl From<crate::hostname::InvalidField> for NamedField {
-    fn from(field: crate::hostname::InvalidField) -> Self {
-        (field.field.to_owned(), field.allowed)
     }
 }
 

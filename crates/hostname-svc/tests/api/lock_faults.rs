@@ -2,12 +2,24 @@
 
 use std::time::Duration;
 
+use lock_client::LockGuard;
 use testbed::{FaultProxy, Service};
 
 use crate::{
     app::{TestApp, embedded, keep_lock, lock_service, unique, wish},
     clock::{REFUSED, SILENT, within},
 };
+
+/// A service with some settings, and the lock of its prefix, which somebody else has.
+async fn waiting(settings: &[(&str, &str)]) -> (TestApp, LockGuard) {
+    let locks = lock_service().await;
+    let keys = unique("kept");
+    let service = embedded(locks.url()).env("HOSTNAME_SVC_LOCK_KEY_PREFIX", &*keys);
+    let service = settings.iter().fold(service, |service, (name, value)| {
+        service.env(&format!("HOSTNAME_SVC_{name}"), *value)
+    });
+    (TestApp::with(service).await, keep_lock(locks, &keys).await)
+}
 
 #[tokio::test]
 async fn a_lock_service_that_is_away_or_silent_is_503_in_time_and_then_it_goes_on() {
@@ -75,13 +87,7 @@ async fn a_token_that_went_back_within_its_epoch_moves_no_counter() {
 
 #[tokio::test]
 async fn a_lock_that_somebody_else_keeps_is_503_when_the_time_is_over() {
-    let locks = lock_service().await;
-    let keys = unique("kept");
-    let service = embedded(locks.url())
-        .env("HOSTNAME_SVC_LOCK_KEY_PREFIX", &*keys)
-        .env("HOSTNAME_SVC_BUDGET", "1s");
-    let app = TestApp::with(service).await;
-    let guard = keep_lock(locks, &keys).await;
+    let (app, guard) = waiting(&[("BUDGET", "1s")]).await;
     let body = wish("splunk", "web", "dev");
     app.allocate(&body).await.is_problem(503, "lock-timeout");
     guard.release().await.unwrap();
@@ -108,13 +114,7 @@ async fn a_time_beyond_what_the_lock_service_allows_is_told_by_its_name() {
 
 #[tokio::test]
 async fn a_full_queue_is_429_and_whoever_waits_is_served() {
-    let locks = lock_service().await;
-    let keys = unique("full");
-    let service = embedded(locks.url())
-        .env("HOSTNAME_SVC_LOCK_KEY_PREFIX", &*keys)
-        .env("HOSTNAME_SVC_MAX_QUEUE", "5");
-    let app = TestApp::with(service).await;
-    let guard = keep_lock(locks, &keys).await;
+    let (app, guard) = waiting(&[("MAX_QUEUE", "5")]).await;
     let body = wish("splunk", "web", "dev");
     let calls = futures_util::future::join_all((0..20).map(|_| app.allocate(&body)));
     let release = async {
@@ -135,14 +135,7 @@ async fn a_full_queue_is_429_and_whoever_waits_is_served() {
 
 #[tokio::test]
 async fn who_hangs_up_leaves_his_place_in_the_queue_to_the_next_one() {
-    let locks = lock_service().await;
-    let keys = unique("left");
-    let service = embedded(locks.url())
-        .env("HOSTNAME_SVC_LOCK_KEY_PREFIX", &*keys)
-        .env("HOSTNAME_SVC_MAX_QUEUE", "1")
-        .env("HOSTNAME_SVC_MAX_WAITING", "1");
-    let app = TestApp::with(service).await;
-    let guard = keep_lock(locks, &keys).await;
+    let (app, guard) = waiting(&[("MAX_QUEUE", "1"), ("MAX_WAITING", "1")]).await;
     let body = wish("splunk", "web", "dev");
     tokio::select! {
         answer = app.allocate(&body) => panic!("{answer:?}"),

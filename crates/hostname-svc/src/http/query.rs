@@ -1,0 +1,119 @@
+//! The query of `GET /v1/hostnames`.
+
+use super::field::{NamedField, shortened};
+use crate::{
+    hostname::InvalidField,
+    hostnames::{Filter, Position},
+};
+
+const PAGE_DEFAULT: usize = 100;
+const PAGE_MAX: usize = 500;
+
+/// The query of a listing.
+#[derive(Debug)]
+pub(super) struct ListQuery {
+    pub(super) filter: Filter,
+    pub(super) after: Option<Position>,
+    pub(super) limit: usize,
+}
+
+impl ListQuery {
+    pub(super) fn parse(pairs: Vec<(String, String)>) -> Result<Self, Vec<NamedField>> {
+        let mut query = Self {
+            filter: Filter::default(),
+            after: None,
+            limit: PAGE_DEFAULT,
+        };
+        let (mut after, mut wrong, mut seen) = (None, Vec::new(), Vec::new());
+        for (name, value) in pairs {
+            if seen.contains(&name) {
+                wrong.push((shortened(&name), "must be there once at most".to_owned()));
+                continue;
+            }
+            let parsed = match name.as_str() {
+                "application" => value
+                    .try_into()
+                    .map(|it| query.filter.application = Some(it)),
+                "role" => value.try_into().map(|it| query.filter.role = Some(it)),
+                "environment" => value
+                    .try_into()
+                    .map(|it| query.filter.environment = Some(it)),
+                "limit" => page_size(&value).map(|it| query.limit = it),
+                "after" => {
+                    after = Some(value);
+                    Ok(())
+                }
+                _ => {
+                    let known = "is not known; the parameters are application, role, environment, after, limit";
+                    wrong.push((shortened(&name), known.to_owned()));
+                    continue;
+                }
+            };
+            wrong.extend(
+                parsed
+                    .err()
+                    .map(|field| (field.field.to_owned(), field.allowed)),
+            );
+            seen.push(name);
+        }
+        query.check_order(&seen, &mut wrong);
+        if let Some(after) = after {
+            query.after = Position::decode(&after, &query.filter);
+            if query.after.is_none() {
+                let rule = "must be the `next` of an earlier answer to the same application, role and environment";
+                wrong.push(("after".to_owned(), rule.to_owned()));
+            }
+        }
+        if wrong.is_empty() {
+            Ok(query)
+        } else {
+            Err(wrong)
+        }
+    }
+
+    /// Hostnames are kept by application, then role, then environment.
+    fn check_order(&self, seen: &[String], wrong: &mut Vec<NamedField>) {
+        let has = |name: &str| seen.iter().any(|seen| seen == name);
+        if has("role") && !has("application") {
+            wrong.push((
+                "role".to_owned(),
+                "needs an application beside it".to_owned(),
+            ));
+        }
+        if has("environment") && !has("role") {
+            wrong.push((
+                "environment".to_owned(),
+                "needs a role beside it".to_owned(),
+            ));
+        }
+    }
+}
+
+fn page_size(text: &str) -> Result<usize, InvalidField> {
+    match text.parse() {
+        Ok(size @ 1..=PAGE_MAX) => Ok(size),
+        _ => Err(InvalidField::new(
+            "limit",
+            format!("must be a number from 1 to {PAGE_MAX}"),
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_names_what_it_does_not_know() {
+        let pairs = [
+            ("aplication", "x"),
+            ("limit", "501"),
+            ("environment", "dev"),
+            ("after", "x"),
+        ];
+        let pairs = pairs.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let wrong = ListQuery::parse(pairs.into()).unwrap_err();
+        let wrong: Vec<_> = wrong.iter().map(|(field, _)| field.as_str()).collect();
+        assert_eq!(wrong, ["aplication", "limit", "environment", "after"]);
+    }
+}
