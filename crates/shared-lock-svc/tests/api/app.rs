@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use reqwest::{Client, StatusCode, header::HeaderMap};
+use reqwest::{Client, Response, StatusCode, header::HeaderMap};
 use serde_json::{Value, json};
 use testbed::{Etcd, RunningService, Service, eventually};
 use tokio::{
@@ -109,15 +109,34 @@ impl TestApp {
     }
 
     pub(crate) async fn inspect(&self, key: &str) -> Value {
-        let url = format!("{}/v1/locks/{key}", self.service.url());
-        let answer = self.client.get(url).send().await.unwrap();
-        assert_eq!(answer.status(), 200);
-        answer.json().await.unwrap()
+        let answer = self.get_json(&format!("/v1/locks/{key}")).await;
+        assert_eq!(answer.status, 200);
+        answer.body
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Response {
+        let url = format!("{}{path}", self.service.url());
+        self.client.get(url).send().await.unwrap()
+    }
+
+    pub(crate) async fn get_json(&self, path: &str) -> Answer {
+        Answer::of(self.get(path).await).await
+    }
+
+    pub(crate) async fn delete(&self, path: &str) -> Answer {
+        let url = format!("{}{path}", self.service.url());
+        Answer::of(self.client.delete(url).send().await.unwrap()).await
     }
 
     pub(crate) async fn post(&self, path: &str, body: Value) -> Answer {
         self.post_bytes(path, "application/json", body.to_string())
             .await
+    }
+
+    /// A `POST` without a body.
+    pub(crate) async fn post_empty(&self, path: &str) -> Answer {
+        let url = format!("{}{path}", self.service.url());
+        Answer::of(self.client.post(url).send().await.unwrap()).await
     }
 
     pub(crate) async fn post_bytes(
@@ -131,18 +150,11 @@ impl TestApp {
             .post(format!("{}{path}", self.service.url()))
             .header("content-type", content_type)
             .body(body);
-        let answer = call.send().await.unwrap();
-        Answer {
-            status: answer.status(),
-            headers: answer.headers().clone(),
-            body: answer.json().await.unwrap(),
-        }
+        Answer::of(call.send().await.unwrap()).await
     }
 
     pub(crate) async fn get_text(&self, path: &str) -> String {
-        let url = format!("{}{path}", self.service.url());
-        let answer = self.client.get(url).send().await.unwrap();
-        answer.text().await.unwrap()
+        self.get(path).await.text().await.unwrap()
     }
 
     /// Waits until as many stand in the queue of `key`.
@@ -201,6 +213,14 @@ impl TestApp {
 }
 
 impl Answer {
+    async fn of(answer: Response) -> Self {
+        Self {
+            status: answer.status(),
+            headers: answer.headers().clone(),
+            body: answer.json().await.unwrap(),
+        }
+    }
+
     /// The fields that a refusal names.
     pub(crate) fn fields(&self) -> Vec<&str> {
         let errors = self.body["errors"].as_array();

@@ -3,18 +3,27 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod acquire;
+mod admin;
 mod app;
+mod audit;
 mod client;
+mod events;
 mod inspect;
 mod keep_alive;
 mod keys;
 mod kills;
 mod life;
+mod limits;
+mod modes;
 mod outage;
 mod rejections;
 mod release;
+mod sessions;
 mod settings;
+mod several;
+mod sse;
 mod stores;
+mod verify;
 mod waiting;
 mod wire_cache;
 mod wire_compat;
