@@ -23,22 +23,22 @@ pub(crate) struct Event {
 }
 
 impl Events {
-    /// Opens the stream and reads its greeting.
     pub(crate) async fn open(app: &TestApp, path: &str) -> Self {
-        let mut events = Self::of(app.get(path).await);
-        let greeting = events.block().await.unwrap();
-        assert_eq!(greeting, "retry: 1000\n: listening");
-        events
+        Self::of(app.get(path).await).await
     }
 
-    pub(crate) fn of(response: Response) -> Self {
+    /// Reads the greeting of a stream.
+    pub(crate) async fn of(response: Response) -> Self {
         assert_eq!(response.status(), 200);
         assert_eq!(response.headers()["content-type"], "text/event-stream");
         assert_eq!(response.headers()["cache-control"], "no-cache");
-        Self {
+        let mut events = Self {
             response,
             unread: String::new(),
-        }
+        };
+        let greeting = events.block().await.unwrap();
+        assert_eq!(greeting, "retry: 1000\n: listening");
+        events
     }
 
     /// The next event; nothing when the stream has ended as it should.
