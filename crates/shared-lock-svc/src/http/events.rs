@@ -171,3 +171,6 @@ fn missed(count: Option<u64>) -> String {
     let data = serde_json::json!({ "missed": count });
     format!("event: missed\ndata: {data}\n\n")
 }
+
+#[cfg(test)]
+mod tests;

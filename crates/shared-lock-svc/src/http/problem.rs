@@ -8,7 +8,7 @@ use service_kit::{
     problem::{Problem, ProblemKind},
     problem_kinds,
 };
-use tracing::{debug, info};
+use tracing::debug;
 
 use crate::{
     lease::{Anchor, Held},
@@ -61,10 +61,7 @@ impl From<LockError> for Problem {
             LockError::TooManyWaiters { .. } => &TOO_MANY_WAITERS,
             LockError::TooManyLocks { .. } => &TOO_MANY_LOCKS,
             LockError::TooManyStreams { .. } => &TOO_MANY_STREAMS,
-            LockError::ShuttingDown => {
-                info!("a call was sent elsewhere: {err}");
-                &SHUTTING_DOWN
-            }
+            LockError::ShuttingDown => &SHUTTING_DOWN,
         };
         again(Self::new(kind, err), kind)
     }
