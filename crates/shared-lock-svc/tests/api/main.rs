@@ -14,6 +14,7 @@ mod keys;
 mod kills;
 mod life;
 mod limits;
+mod metrics;
 mod modes;
 mod outage;
 mod rejections;
