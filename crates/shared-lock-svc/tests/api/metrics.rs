@@ -22,13 +22,21 @@ async fn acquires_hand_overs_and_events_are_counted_and_no_key_is_a_label() {
         waiting.acquire("secret-key", wish).await
     });
     app.queue_is("secret-key", 1, SOON).await;
-    counts(&app, &["shared_lock_waiters 1", "shared_lock_event_streams 1"]).await;
+    counts(
+        &app,
+        &["shared_lock_waiters 1", "shared_lock_event_streams 1"],
+    )
+    .await;
     app.gives_back("secret-key", &tenure).await;
     assert_eq!(waiter.await.unwrap().status, 201);
-    app.acquire("secret-key", json!({ "holder": "x", "ttl_ms": 1000 })).await;
-    let session = app.post("/v1/sessions", json!({ "holder": "x", "ttl_ms": 1000 })).await;
+    app.acquire("secret-key", json!({ "holder": "x", "ttl_ms": 1000 }))
+        .await;
+    let session = app
+        .post("/v1/sessions", json!({ "holder": "x", "ttl_ms": 1000 }))
+        .await;
     let session = session.body["session_id"].as_str().unwrap();
-    app.post_empty(&format!("/v1/sessions/{session}/keepalive")).await;
+    app.post_empty(&format!("/v1/sessions/{session}/keepalive"))
+        .await;
     app.delete(&format!("/v1/sessions/{session}")).await;
     let claim = json!({ "request_id": tenure["request_id"] });
     app.post("/v1/locks/secret-key/verify", claim).await;

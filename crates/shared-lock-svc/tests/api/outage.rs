@@ -16,14 +16,23 @@ async fn on_etcd_at(endpoint: &str) -> TestApp {
 /// Every call is answered within `patience`, as an outage and not as a lost lease.
 async fn assert_every_call_says_so(app: &TestApp, patience: Duration) {
     let wish = json!({ "holder": "me", "ttl_ms": 1000 });
-    let release = json!({ "lease_id": "1", "fencing_token": "1" });
+    let tenure = json!({ "lease_id": "1", "fencing_token": "1" });
+    let several =
+        json!({ "holder": "me", "ttl_ms": 1000, "locks": [{ "key": "a" }, { "key": "b" }] });
     for (call, body) in [
-        ("acquire", wish),
-        ("keepalive", json!({ "lease_id": "1" })),
-        ("release", release),
+        ("locks/jobs/acquire", wish),
+        ("locks/jobs/keepalive", json!({ "lease_id": "1" })),
+        ("locks/jobs/release", tenure.clone()),
+        ("locks/jobs/verify", tenure),
+        ("locks:acquire-all", several),
+        ("locks:inspect", json!({ "key": "jobs" })),
+        ("locks:force-release", json!({ "key": "jobs" })),
+        ("sessions", json!({ "holder": "me", "ttl_ms": 1000 })),
+        ("sessions/1/keepalive", json!({})),
+        ("keepalive", json!({ "lease_ids": ["1", "2"] })),
     ] {
         let asked = Instant::now();
-        let answer = app.post(&format!("/v1/locks/jobs/{call}"), body).await;
+        let answer = app.post(&format!("/v1/{call}"), body).await;
         assert!(asked.elapsed() < patience, "{call}: {:?}", asked.elapsed());
         assert_eq!(answer.status, 503, "{call}: {answer:?}");
         assert_eq!(answer.body["code"], "store-unavailable");

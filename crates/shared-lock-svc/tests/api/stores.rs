@@ -20,6 +20,7 @@ async fn a_caller_cannot_tell_one_store_from_another() {
         let app = Arc::new(TestApp::with(settings).await);
         old_wire(&app).await;
         native(&app).await;
+        whole(&app).await;
         let status = app.service.terminate().await.unwrap();
         assert!(status.success(), "{settings:?}: {status:?}");
     }
@@ -74,4 +75,77 @@ async fn native(app: &Arc<TestApp>) {
     let wish = json!({ "holder": "second", "ttl_ms": 1000, "request_id": "q" });
     assert_eq!(app.acquire("a%2Fb", wish).await.status, 410);
     assert_eq!(app.inspect("a%2Fb").await["holders"], json!([]));
+}
+
+/// What came after the first calls: modes, sessions, several locks, verification, notes, force.
+async fn whole(app: &TestApp) {
+    let reader = json!({ "holder": "r", "ttl_ms": 60_000, "mode": "shared" });
+    let readers = [
+        app.acquire("rw", reader.clone()).await,
+        app.acquire("rw", reader).await,
+    ];
+    assert!(
+        readers.iter().all(|reader| reader.status == 201),
+        "{readers:?}"
+    );
+    let forced = app.delete("/v1/locks/rw?reason=test").await;
+    assert_eq!(
+        forced.body["released"].as_array().map(Vec::len),
+        Some(2),
+        "{forced:?}"
+    );
+    let permit =
+        json!({ "holder": "p", "ttl_ms": 60_000, "mode": "permit", "limit": 3, "weight": 2 });
+    assert_eq!(app.acquire("pool", permit.clone()).await.status, 201);
+    let full = app.acquire("pool", permit).await;
+    assert_eq!(
+        (full.status.as_u16(), &full.body["code"]),
+        (409, &json!("lock-held")),
+        "{full:?}"
+    );
+
+    let opened = app
+        .post("/v1/sessions", json!({ "holder": "s", "ttl_ms": 60_000 }))
+        .await;
+    assert_eq!(opened.status, 201, "{opened:?}");
+    let session = opened.body["session_id"].as_str().unwrap();
+    let wish = json!({ "holder": "s", "session_id": session, "lock_delay_ms": 1000 });
+    let tenure = app.acquire("in%20a%20session", wish).await;
+    assert_eq!(tenure.status, 201, "{tenure:?}");
+    let claim = json!({
+        "lease_id": session, "fencing_token": tenure.body["fencing_token"],
+    });
+    let current = app
+        .post("/v1/locks/in%20a%20session/verify", claim.clone())
+        .await;
+    assert_eq!(current.body["current"], true, "{current:?}");
+    let mut release = claim;
+    release["note"] = json!("read on");
+    assert_eq!(
+        app.release("in%20a%20session", release).await.body,
+        json!({ "released": true })
+    );
+    let next = app.holds("in%20a%20session", "next").await;
+    assert_eq!(next["note"], "read on");
+
+    let all = json!({
+        "holder": "s", "session_id": session, "locks": [{ "key": "one" }, { "key": "two" }],
+    });
+    let all = app.post("/v1/locks:acquire-all", all).await;
+    assert_eq!(all.status, 201, "{all:?}");
+    assert_eq!(all.body["session_id"], session);
+    let kept = app
+        .post("/v1/keepalive", json!({ "lease_ids": [session] }))
+        .await;
+    assert_eq!(kept.body["leases"][0]["renewed"], true, "{kept:?}");
+    let ended = app.delete(&format!("/v1/sessions/{session}")).await;
+    assert_eq!(ended.body, json!({ "ended": true }));
+    assert_eq!(app.inspect("two").await["holders"], json!([]));
+    let gone = app
+        .post_empty(&format!("/v1/sessions/{session}/keepalive"))
+        .await;
+    assert_eq!(
+        (gone.status.as_u16(), &gone.body["code"]),
+        (404, &json!("session-not-found"))
+    );
 }
