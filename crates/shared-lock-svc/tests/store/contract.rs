@@ -258,6 +258,28 @@ pub(crate) async fn check_close(store: Store) {
     assert!(release(&store, "close", &tenure).await);
 }
 
+/// The same of those who want several locks, and of sessions; needs both.
+pub(crate) async fn check_close_of_several(store: Store) {
+    let session = opens(&store, "close").await;
+    let tenure = takes(&store, within(&session, request("close-2", "close"))).await;
+    let trying = all::tries(&store, &["close-1", "close-2"], LONG);
+    until(&store, "close-2", "it is held", |view| {
+        !view.holders.is_empty()
+    })
+    .await;
+    let closing = Instant::now();
+    store.close().await;
+    let outcome = trying.await.unwrap();
+    assert!(
+        matches!(outcome, Err(StoreError::Unavailable(_))),
+        "{outcome:?}"
+    );
+    assert!(closing.elapsed() < Duration::from_secs(1));
+    assert!(store.keep_lease_alive(session.id).await.unwrap().is_some());
+    assert!(release(&store, "close-2", &tenure).await);
+    assert!(store.end_session(session.id).await.unwrap());
+}
+
 /// Runs every behaviour on `store`, and fails with the names of those that do not hold.
 async fn keeps(store: Store, behaviours: Vec<(&'static str, Behaviour)>) {
     let mut running = JoinSet::new();

@@ -2,10 +2,11 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
+use durable::{Durable, Options};
 use shared_lock_svc::{
     lease::{AcquireRequest, Acquisition},
     store::{
-        LockStore, StoreError,
+        LockFeed, LockStore, StoreError,
         embedded::{EmbeddedError, EmbeddedStore},
     },
 };
@@ -13,7 +14,8 @@ use tempfile::TempDir;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::contract::{
-    self, Store, acquired, assert_between, end, holds, key, release, request, until, waits,
+    self, Store, acquired, assert_between, end, holds, key, leaves, lives, note, opens, patient,
+    permit, reader, refused, release, request, short, takes, until, waits, within,
 };
 
 async fn try_open(dir: &Path) -> Result<EmbeddedStore, EmbeddedError> {
@@ -47,6 +49,8 @@ async fn the_embedded_store_keeps_the_whole_contract() {
 async fn a_closed_embedded_store_ends_its_waits() {
     let dir = TempDir::new().unwrap();
     contract::check_close(open(dir.path()).await).await;
+    let dir = TempDir::new().unwrap();
+    contract::check_close_of_several(open(dir.path()).await).await;
 }
 
 #[tokio::test]
@@ -127,6 +131,135 @@ async fn what_was_released_or_ended_stays_so_after_a_restart() {
     assert!(view.holders.is_empty(), "{view:?}");
     let again = store.acquire(asked).await.unwrap();
     assert_eq!(again, Acquisition::RequestEnded);
+}
+
+#[tokio::test]
+async fn sessions_and_tenures_of_every_mode_go_on_after_a_restart() {
+    let dir = TempDir::new().unwrap();
+    let store = open(dir.path()).await;
+    let session = opens(&store, "session").await;
+    let writer = takes(&store, within(&session, request("written", "session"))).await;
+    let first = takes(&store, within(&session, reader("read", "session"))).await;
+    let second = takes(&store, within(&session, reader("read", "session"))).await;
+    let heavy = takes(&store, permit("weighed", "heavy", 3, 2)).await;
+    let ended = opens(&store, "ended").await;
+    takes(&store, within(&ended, request("freed", "ended"))).await;
+    assert!(store.end_session(ended.id).await.unwrap());
+
+    let store = reopen(store, dir.path()).await;
+    let kept = store.keep_lease_alive(session.id).await.unwrap().unwrap();
+    assert_eq!(kept.ttl, session.ttl);
+    assert_eq!(store.keep_lease_alive(ended.id).await.unwrap(), None);
+    holds(&store, "freed", "anybody").await;
+    refused(&store, permit("weighed", "too much", 3, 2)).await;
+    let light = takes(&store, permit("weighed", "light", 3, 1)).await;
+    assert!(light.fencing_token > heavy.fencing_token);
+    refused(&store, request("read", "writer")).await;
+    assert!(release(&store, "read", &first).await);
+    assert!(!release(&store, "read", &first).await);
+    refused(&store, request("read", "writer")).await;
+    assert!(release(&store, "read", &second).await);
+    assert!(release(&store, "written", &writer).await);
+    assert!(store.end_session(session.id).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_session_has_its_full_life_again_after_a_restart_and_then_ends() {
+    let dir = TempDir::new().unwrap();
+    let store = open(dir.path()).await;
+    let session = lives(&store, "session", Duration::from_secs(2)).await;
+    takes(&store, within(&session, request("lapses", "session"))).await;
+    sleep(Duration::from_millis(1200)).await;
+    let store = reopen(store, dir.path()).await;
+    let restarted = Instant::now();
+    until(&store, "lapses", "the session ran out", |view| {
+        view.holders.is_empty()
+    })
+    .await;
+    let (least, most) = (Duration::from_millis(1900), Duration::from_secs(3));
+    assert_between(restarted.elapsed(), least, most);
+}
+
+#[tokio::test]
+async fn a_note_is_there_after_a_restart_and_so_is_that_it_was_cleared() {
+    let dir = TempDir::new().unwrap();
+    let store = open(dir.path()).await;
+    for name in ["noted", "cleared"] {
+        let tenure = holds(&store, name, "first").await;
+        assert!(leaves(&store, name, &tenure, "high-water 42").await);
+    }
+    let tenure = holds(&store, "cleared", "second").await;
+    assert!(leaves(&store, "cleared", &tenure, "").await);
+    let store = reopen(store, dir.path()).await;
+    let noted = holds(&store, "noted", "second").await;
+    assert_eq!(noted.note, Some(note("high-water 42")));
+    assert_eq!(holds(&store, "cleared", "third").await.note, None);
+}
+
+#[tokio::test]
+async fn a_lock_rests_for_its_whole_delay_after_a_restart() {
+    let dir = TempDir::new().unwrap();
+    let store = open(dir.path()).await;
+    let delayed = AcquireRequest {
+        lock_delay: Duration::from_secs(2),
+        ..short(request("rests", "first"))
+    };
+    takes(&store, delayed).await;
+    until(&store, "rests", "the lease ran out", |view| {
+        view.holders.is_empty()
+    })
+    .await;
+    sleep(Duration::from_millis(1200)).await;
+    let store = reopen(store, dir.path()).await;
+    let restarted = Instant::now();
+    takes(&store, patient(request("rests", "second"))).await;
+    let (least, most) = (Duration::from_millis(1900), Duration::from_secs(3));
+    assert_between(restarted.elapsed(), least, most);
+}
+
+/// Nobody hears of anything before it is on the disk: the feed neither.
+#[tokio::test]
+async fn an_event_that_could_not_be_synced_is_not_told() {
+    let dir = TempDir::new().unwrap();
+    let faults = durable::faults::Faults::default();
+    let mut options = EmbeddedStore::options();
+    options.faults = Some(faults.clone());
+    let store = EmbeddedStore::open(dir.path(), options).await.unwrap();
+    let mut events = store.events();
+    acquired(store.acquire(request("told", "a")).await);
+    let told = events.recv().await.unwrap();
+    assert_eq!(told.key, key("told"));
+    faults.fail_syncs();
+    let outcome = store.acquire(request("untold", "a")).await;
+    assert!(outcome.is_err(), "{outcome:?}");
+    timeout(Duration::from_secs(5), store.failed())
+        .await
+        .unwrap();
+    let untold = timeout(Duration::from_millis(200), events.recv()).await;
+    assert!(!matches!(untold, Ok(Ok(_))), "{untold:?}");
+}
+
+/// Rows of format 1 knew neither modes nor sessions.
+#[tokio::test]
+async fn a_directory_of_format_1_is_refused_and_left_as_it_is() {
+    let dir = TempDir::new().unwrap();
+    let old = || Durable::open(dir.path(), Options::new("shared-lock-svc", 1));
+    let table = old().unwrap();
+    let grant = |tx: &mut durable::Transaction<'_>| {
+        tx.put("grants", b"jobs", br#"{"request_id":"r"}"#);
+        Ok::<_, durable::WriteError>(())
+    };
+    table.transact(grant).await.unwrap();
+    table.close().await;
+    let Err(refusal) = try_open(dir.path()).await else {
+        panic!("a format that it does not know");
+    };
+    let told = format!("{:#}", anyhow::Error::from(refusal));
+    assert!(
+        told.contains("format 1, this version knows only 2"),
+        "{told}"
+    );
+    assert!(old().unwrap().get("grants", b"jobs").unwrap().is_some());
 }
 
 #[tokio::test]

@@ -32,4 +32,5 @@ async fn the_memory_store_keeps_the_contract_of_each_capability() {
 #[tokio::test(start_paused = true)]
 async fn a_closed_memory_store_ends_its_waits() {
     contract::check_close(store()).await;
+    contract::check_close_of_several(store()).await;
 }

@@ -7,9 +7,12 @@ use shared_lock_svc::{
         AcquireAllRequest, AllAcquired, AllAcquisition, Anchor, Claim, Holder, LeaseId, Mode,
         RequestId, WantedLock,
     },
-    store::Release,
+    store::{Release, StoreError},
 };
-use tokio::time::{Instant, timeout};
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, timeout},
+};
 
 use super::{
     LONG, Store, assert_between, end, gets, holds, key, leaves, names, note, opens, permit, reader,
@@ -35,6 +38,20 @@ fn all(names: &[&str], mode: Mode) -> AcquireAllRequest {
 
 fn exclusive(names: &[&str]) -> AcquireAllRequest {
     all(names, Mode::Exclusive)
+}
+
+/// Starts to try for all of them, to write.
+pub(super) fn tries(
+    store: &Store,
+    names: &[&str],
+    wait: Duration,
+) -> JoinHandle<Result<AllAcquisition, StoreError>> {
+    let store = store.clone();
+    let asked = AcquireAllRequest {
+        wait,
+        ..exclusive(names)
+    };
+    tokio::spawn(async move { store.acquire_all(asked).await })
 }
 
 async fn takes_all(store: &Store, request: AcquireAllRequest) -> AllAcquired {
