@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 use shared_lock_svc::{
     lease::{
-        AcquireAllRequest, AllAcquired, AllAcquisition, Anchor, Claim, Holder, LeaseId, Mode,
-        RequestId, WantedLock,
+        AcquireAllRequest, AcquireRequest, AllAcquired, AllAcquisition, Anchor, Claim, Holder,
+        LeaseId, Mode, RequestId, WantedLock,
     },
     store::{Release, StoreError},
 };
@@ -16,8 +16,10 @@ use tokio::{
 
 use super::{
     LONG, Store, assert_between, end, gets, holds, key, leaves, names, note, opens, permit, reader,
-    release, release_of, request, takes, until, waits, within,
+    release, release_of, request, short, takes, until, waits, within,
 };
+
+type Trying = JoinHandle<Result<AllAcquisition, StoreError>>;
 
 /// A request for all of `names`, each as `mode` says, that does not wait.
 fn all(names: &[&str], mode: Mode) -> AcquireAllRequest {
@@ -41,22 +43,26 @@ fn exclusive(names: &[&str]) -> AcquireAllRequest {
 }
 
 /// Starts to try for all of them, to write.
-pub(super) fn tries(
-    store: &Store,
-    names: &[&str],
-    wait: Duration,
-) -> JoinHandle<Result<AllAcquisition, StoreError>> {
-    let store = store.clone();
+pub(super) fn tries(store: &Store, names: &[&str], wait: Duration) -> Trying {
     let asked = AcquireAllRequest {
         wait,
         ..exclusive(names)
     };
+    try_for(store, asked)
+}
+
+fn try_for(store: &Store, asked: AcquireAllRequest) -> Trying {
+    let store = store.clone();
     tokio::spawn(async move { store.acquire_all(asked).await })
 }
 
 async fn takes_all(store: &Store, request: AcquireAllRequest) -> AllAcquired {
-    match store.acquire_all(request).await.unwrap() {
-        AllAcquisition::Acquired(all) => all,
+    all_of(store.acquire_all(request).await)
+}
+
+fn all_of(outcome: Result<AllAcquisition, StoreError>) -> AllAcquired {
+    match outcome {
+        Ok(AllAcquisition::Acquired(all)) => all,
         other => panic!("expected all of them, got {other:?}"),
     }
 }
@@ -119,10 +125,7 @@ pub(super) async fn it_tries_again_when_a_lock_changes(store: Store) {
         wait: LONG,
         ..exclusive(&["again-1", "again-2"])
     };
-    let trying = tokio::spawn({
-        let store = store.clone();
-        async move { takes_all(&store, asked).await }
-    });
+    let trying = try_for(&store, asked);
     assert!(release(&store, "again-1", &first).await);
     // It does not queue, and it holds nothing before it holds all.
     let passes_by = takes(&store, super::patient(request("again-1", "passes by"))).await;
@@ -131,7 +134,7 @@ pub(super) async fn it_tries_again_when_a_lock_changes(store: Store) {
     assert!(!trying.is_finished());
     let freed = Instant::now();
     assert!(release(&store, "again-1", &passes_by).await);
-    let all = trying.await.unwrap();
+    let all = all_of(trying.await.unwrap());
     assert!(
         freed.elapsed() < Duration::from_secs(2),
         "{:?}",
@@ -217,24 +220,39 @@ pub(super) async fn a_request_id_counts_at_each_of_the_locks(store: Store) {
     assert!(end(&store, "counts-1", &asked.request_id).await);
 }
 
-pub(super) async fn a_request_that_is_ended_while_it_tries_gets_nothing(store: Store) {
+pub(super) async fn a_request_that_is_ended_while_it_tries_is_told(store: Store) {
     let other = holds(&store, "tries-2", "other").await;
     let asked = AcquireAllRequest {
         wait: LONG,
         ..exclusive(&["tries-1", "tries-2"])
     };
     let id = asked.request_id.clone();
-    let trying = tokio::spawn({
-        let store = store.clone();
-        async move { store.acquire_all(asked).await.unwrap() }
-    });
+    let trying = try_for(&store, asked);
     tokio::task::yield_now().await;
     assert!(!end(&store, "tries-1", &id).await);
-    assert!(release(&store, "tries-2", &other).await);
     let outcome = timeout(Duration::from_secs(5), trying).await.unwrap();
-    assert_eq!(outcome.unwrap(), AllAcquisition::RequestEnded);
+    let outcome = outcome.unwrap().unwrap();
+    assert_eq!(outcome, AllAcquisition::RequestEnded);
+    assert!(release(&store, "tries-2", &other).await);
     holds(&store, "tries-1", "next").await;
     holds(&store, "tries-2", "next").await;
+}
+
+pub(super) async fn a_lock_that_rests_is_taken_when_its_delay_is_over(store: Store) {
+    let asked = Instant::now();
+    let rests = AcquireRequest {
+        lock_delay: Duration::from_secs(2),
+        ..short(request("all-rests-1", "rests"))
+    };
+    let tenure = takes(&store, rests).await;
+    let trying = tries(&store, &["all-rests-1", "all-rests-2"], LONG);
+    let outcome = trying.await.unwrap().unwrap();
+    assert!(
+        matches!(outcome, AllAcquisition::Acquired(_)),
+        "{outcome:?}"
+    );
+    let least = tenure.remaining + Duration::from_secs(2);
+    assert_between(asked.elapsed(), least, Duration::from_millis(8500));
 }
 
 pub(super) async fn a_caller_that_leaves_holds_nothing(store: Store) {
@@ -246,10 +264,7 @@ pub(super) async fn a_caller_that_leaves_holds_nothing(store: Store) {
             wait: LONG,
             ..exclusive(&[&one, &two])
         };
-        let trying = tokio::spawn({
-            let store = store.clone();
-            async move { takes_all(&store, asked).await }
-        });
+        let trying = try_for(&store, asked);
         let (released, ()) = tokio::join!(release(&store, &two, &other), async {
             for _ in 0..round {
                 tokio::task::yield_now().await;
@@ -259,7 +274,10 @@ pub(super) async fn a_caller_that_leaves_holds_nothing(store: Store) {
         assert!(released);
         match trying.await {
             // It was told before its caller left: the locks are its own to release.
-            Ok(all) => assert!(store.end_session(all.session.id).await.unwrap()),
+            Ok(outcome) => {
+                let all = all_of(outcome);
+                assert!(store.end_session(all.session.id).await.unwrap());
+            }
             Err(_) => {
                 for name in [&one, &two] {
                     until(&store, name, "it is free", |view| view.holders.is_empty()).await;

@@ -73,6 +73,7 @@ pub(super) async fn pages_come_in_the_byte_order_of_the_keys(store: Store) {
             let listed = page(&store, "page/", after, limit).await;
             assert!(listed.locks.len() <= limit);
             seen.extend(keys(&listed).iter().map(|&key| key.to_owned()));
+            assert!(seen.len() <= names.len(), "{seen:?}");
             if !listed.more {
                 break;
             }

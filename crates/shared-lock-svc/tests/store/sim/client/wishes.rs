@@ -60,11 +60,7 @@ impl Client {
         if rng.chance(20) {
             wish.lock_delay = rng.millis(1000, 4000);
         }
-        let wait = if rng.chance(25) {
-            Duration::ZERO
-        } else {
-            rng.millis(500, 8000)
-        };
+        let wait = patience(rng);
         let key = key_of(rng);
         let keys = vec![(key.clone(), mode == Mode::Exclusive)];
         let wish = Arc::new(wish);
@@ -98,11 +94,7 @@ impl Client {
             keys.push((key(name), mode == Mode::Exclusive));
             wishes.push((key(name), Arc::new(wish)));
         }
-        let wait = if rng.chance(25) {
-            Duration::ZERO
-        } else {
-            rng.millis(500, 8000)
-        };
+        let wait = patience(rng);
         let several = Several {
             wishes,
             session,
@@ -158,6 +150,14 @@ fn mode_of(rng: &mut Rng) -> Mode {
                 weight: number(weight),
             }
         }
+    }
+}
+
+fn patience(rng: &mut Rng) -> Duration {
+    if rng.chance(25) {
+        Duration::ZERO
+    } else {
+        rng.millis(500, 8000)
     }
 }
 
