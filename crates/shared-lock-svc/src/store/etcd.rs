@@ -22,8 +22,10 @@ mod acquire;
 mod anchor;
 mod claims;
 mod close;
+mod deadlock;
 mod force;
 mod inspect;
+mod listing;
 mod look;
 mod promote;
 mod release;
@@ -51,7 +53,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use tokio::{
     runtime::Handle,
-    sync::{OnceCell, broadcast},
+    sync::{Notify, OnceCell, broadcast},
     time::timeout,
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -116,6 +118,8 @@ struct Core {
     /// No request may begin or wait any more.
     closing: CancellationToken,
     events: broadcast::Sender<Arc<LockEvent>>,
+    /// Somebody wants to know how far the watch is.
+    asked: Notify,
 }
 
 /// Tasks on the store's runtime, which end with the store.
@@ -142,14 +146,15 @@ impl EtcdStore {
         let stopped = CancellationToken::new();
         let (keepalives, questions) = KeepAlives::new();
         let (revocations, doomed) = Revocations::new();
+        let replica = Replica::new();
         let core = Arc::new(Core {
             etcd: Arc::new(Etcd::new(options.clone())),
             keepalives,
             pools: Pools::default(),
             revocations,
             options,
-            replica: Replica::new(),
-            view: Arc::new(View::new()),
+            view: Arc::new(View::of(&replica.id)),
+            replica,
             requests: Requests::default(),
             groups: Requests::default(),
             promotions: Promotions::default(),
@@ -161,6 +166,7 @@ impl EtcdStore {
             },
             closing: CancellationToken::new(),
             events: broadcast::Sender::new(EVENTS),
+            asked: Notify::new(),
         });
         core.start(questions, doomed);
         Ok(Self {
@@ -223,6 +229,8 @@ impl Core {
         self.tasks.spawn(async move { core.follow().await });
         let core = Arc::clone(self);
         self.tasks.spawn(async move { core.tend().await });
+        let core = Arc::clone(self);
+        self.tasks.spawn(async move { core.break_rings().await });
     }
 
     fn is_open(&self) -> Result<(), Fault> {
@@ -393,8 +401,9 @@ impl SessionStore for EtcdStore {
 
 #[async_trait]
 impl LockIndex for EtcdStore {
-    async fn list(&self, _: &PageRequest) -> Result<LockPage, StoreError> {
-        Err(StoreError::Unsupported("listing"))
+    async fn list(&self, page: &PageRequest) -> Result<LockPage, StoreError> {
+        let page = page.clone();
+        self.run(|core| async move { core.list(&page).await }).await
     }
 }
 

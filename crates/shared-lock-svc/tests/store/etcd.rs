@@ -50,6 +50,9 @@ capabilities![
     verification: check_verify,
     release_by_force: check_force,
     several_locks_at_once: check_all,
+    listing: check_listing,
+    events: check_events,
+    deadlocks: check_deadlock,
 ];
 
 #[tokio::test]

@@ -31,7 +31,7 @@ impl Core {
         ]);
         let answer = self.etcd.look(look).await?;
         let mut holds = read_holds(&answer.responses)?;
-        holds.sort_by_key(|hold| (hold.token, hold.meta.as_ref().map_or(0, |meta| meta.nth)));
+        holds.sort_by_key(Hold::turn);
         let Some(TxnOpResponse::Get(queue)) = answer.responses.last() else {
             return Err(Fault::Lost("etcd answered what it was not asked".into()));
         };
@@ -45,7 +45,10 @@ impl Core {
         })
     }
 
-    async fn holder_views(self: &Arc<Self>, holds: Vec<Hold>) -> Result<Vec<HolderView>, Fault> {
+    pub(super) async fn holder_views(
+        self: &Arc<Self>,
+        holds: Vec<Hold>,
+    ) -> Result<Vec<HolderView>, Fault> {
         let mut glances = JoinSet::new();
         for (place, hold) in holds.iter().enumerate().take(LEASES) {
             let (core, lease) = (Arc::clone(self), hold.lease);
@@ -78,7 +81,7 @@ fn holder_view(hold: &Hold, life: Option<(Duration, Duration)>) -> Result<Holder
     })
 }
 
-fn waiter_view(waiting: Waiting) -> WaiterView {
+pub(super) fn waiter_view(waiting: Waiting) -> WaiterView {
     let meta = waiting.waiter.meta;
     WaiterView {
         waiting_for: Some(records::ago(meta.since_ms)),

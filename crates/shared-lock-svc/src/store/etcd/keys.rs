@@ -24,9 +24,9 @@ pub(super) const HOLDS: &str = "/shared-lock-hold/";
 pub(super) const QUEUES: &str = "/shared-lock-queue/";
 pub(super) const GUARDS: &str = "/shared-lock-lease/";
 const TOMBSTONES: &str = "/shared-lock-done/";
-const ENDINGS: &str = "/shared-lock-ended/";
+pub(super) const ENDINGS: &str = "/shared-lock-ended/";
 const NOTES: &str = "/shared-lock-note/";
-const REPLICAS: &str = "/shared-lock-replica/";
+pub(super) const REPLICAS: &str = "/shared-lock-replica/";
 
 /// What a lock is held by beside H, in the order of the keys: permits, the lock-delay, readers. So
 /// one range takes in the delay with either neighbour.
@@ -147,6 +147,13 @@ impl LockPath {
     }
 }
 
+/// The name of the lock that a holder key is of; a plain etcd client may have made one that is none.
+pub(super) fn name_of_holder(key: &[u8]) -> Option<LockKey> {
+    let name = key.strip_prefix(HOLDERS.as_bytes())?;
+    let name = String::from_utf8(name.to_vec()).ok()?;
+    LockKey::parse_compat(name).ok()
+}
+
 /// T of a request at all locks that it named.
 pub(super) fn tombstones(request: &RequestId) -> String {
     format!("{TOMBSTONES}{request}/")
@@ -172,6 +179,8 @@ pub(super) enum Spot {
     Delay(Segment),
     Waiter(Segment, RequestId),
     Guard(LeaseId),
+    Ending(Segment),
+    Replica(String),
     Other,
 }
 
@@ -193,7 +202,7 @@ impl Spot {
             | Self::Reader(segment, _)
             | Self::Permit(segment, _)
             | Self::Waiter(segment, _) => Some(segment),
-            Self::Guard(_) | Self::Other => None,
+            Self::Guard(_) | Self::Ending(_) | Self::Replica(_) | Self::Other => None,
         }
     }
 
@@ -204,6 +213,12 @@ impl Spot {
         }
         if let Some(lease) = key.strip_prefix(GUARDS) {
             return lease.parse().ok().map(Self::Guard);
+        }
+        if let Some(segment) = key.strip_prefix(ENDINGS) {
+            return Some(Self::Ending(Segment(segment.to_owned())));
+        }
+        if let Some(id) = key.strip_prefix(REPLICAS) {
+            return Some(Self::Replica(id.to_owned()));
         }
         if let Some(rest) = key.strip_prefix(QUEUES) {
             let (segment, waiter) = rest.split_once('/')?;

@@ -94,6 +94,11 @@ impl Hold {
         self.meta.as_ref().map(|meta| &meta.request)
     }
 
+    /// When it was granted, among the tenures of its lock.
+    pub(super) fn turn(&self) -> (i64, usize) {
+        (self.token, self.meta.as_ref().map_or(0, |meta| meta.nth))
+    }
+
     /// Its key: H, S or P.
     pub(super) fn key(&self, path: &LockPath) -> String {
         match (self.mode, self.request()) {

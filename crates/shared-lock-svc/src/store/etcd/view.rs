@@ -3,34 +3,48 @@
 //! It says what to propose and when to look again, never how a lock stands: that is decided by the
 //! compares of a transaction, or by a linearizable read.
 
+mod changes;
 mod listen;
 mod lock;
+mod page;
+mod rings;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use etcd_client::{Event, EventType, KeyValue};
-use tokio::time::Instant;
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
 
-pub(super) use self::listen::Listener;
-use self::{listen::Listeners, lock::SeenLock};
+use self::{changes::Changes, listen::Listeners, lock::SeenLock};
+pub(super) use self::{listen::Listener, rings::Ring};
 use super::{
     keys::{LockPath, Segment, Spot},
     records::{self, SessionRecord},
     room::Scene,
     sight::{Hold, Waiting},
 };
-use crate::lease::{LeaseId, RequestId};
+use crate::lease::{LeaseId, LockEvent, RequestId};
 
 pub(super) struct View {
     seen: Mutex<Seen>,
+    /// Every event up to this revision has been delivered.
+    progress: watch::Sender<i64>,
+    /// Somebody stands in a queue who was not there before.
+    longer: Notify,
 }
 
 #[derive(Default)]
 struct Seen {
+    /// The id of this replica.
+    me: String,
+    /// Replicas that are alive.
+    replicas: BTreeSet<String>,
     /// Whether all locks were listed once.
     complete: bool,
     /// Mod revision of the last event delivered.
@@ -58,9 +72,16 @@ pub(super) struct Listing {
 }
 
 impl View {
-    pub(super) fn new() -> Self {
+    /// The view of a replica that has seen nothing yet.
+    pub(super) fn of(replica: &str) -> Self {
+        let seen = Seen {
+            me: replica.to_owned(),
+            ..Seen::default()
+        };
         Self {
-            seen: Mutex::default(),
+            seen: seen.into(),
+            progress: watch::Sender::new(0),
+            longer: Notify::new(),
         }
     }
 
@@ -127,10 +148,22 @@ impl View {
     }
 
     /// Replaces everything by what was listed.
-    pub(super) fn replace(&self, listing: &Listing) {
+    pub(super) fn replace(&self, listing: &Listing) -> Vec<LockEvent> {
         let mut seen = self.seen();
+        let mut changes = Changes::default();
+        // What was there before the first listing is no news.
+        if seen.complete {
+            let segments: Vec<_> = seen.locks.keys().cloned().collect();
+            for segment in &segments {
+                changes.expect_tenures(&seen, segment);
+            }
+            for kv in &listing.keys {
+                changes.expect_key(&seen, kv);
+            }
+        }
         let listeners = std::mem::take(&mut seen.listeners);
         *seen = Seen {
+            me: std::mem::take(&mut seen.me),
             complete: true,
             revision: listing.revision,
             heard: Some(Instant::now()),
@@ -143,13 +176,21 @@ impl View {
         for segment in seen.listeners.keys() {
             seen.wake_absent(segment);
         }
+        self.longer.notify_one();
+        self.progress.send_replace(listing.revision);
+        changes.told(&seen, listing.revision)
     }
 
     /// Replaces one lock by what a read of it showed, unless the watch has overtaken the read.
-    pub(super) fn replace_one(&self, path: &LockPath, listing: &Listing) {
+    pub(super) fn replace_one(&self, path: &LockPath, listing: &Listing) -> Vec<LockEvent> {
         let mut seen = self.seen();
         if listing.revision < seen.revision {
-            return;
+            return Vec::new();
+        }
+        let mut changes = Changes::default();
+        changes.expect_tenures(&seen, &path.segment);
+        for kv in &listing.keys {
+            changes.expect_key(&seen, kv);
         }
         seen.reread.remove(&path.segment);
         seen.locks.remove(&path.segment);
@@ -158,24 +199,60 @@ impl View {
         }
         seen.reread.insert(path.segment.clone(), listing.revision);
         seen.wake_absent(&path.segment);
+        changes.told(&seen, listing.revision)
     }
 
     /// Applies events in their order. Returns the heads of the queues that they left something to be
-    /// done for.
-    pub(super) fn apply(&self, events: &[Event]) -> Vec<Waiting> {
+    /// done for, and what happened, if anybody wants to know.
+    pub(super) fn apply(&self, events: &[Event], wanted: bool) -> (Vec<Waiting>, Vec<LockEvent>) {
         let mut seen = self.seen();
         seen.heard = Some(Instant::now());
-        let mut touched = HashSet::new();
-        for event in events {
-            let Some(kv) = event.kv() else { continue };
-            seen.revision = kv.mod_revision();
-            match event.event_type() {
-                EventType::Put => touched.extend(seen.put(kv)),
-                EventType::Delete => touched.extend(seen.delete(kv)),
+        let (mut touched, mut told) = (HashSet::new(), Vec::new());
+        for step in events.chunk_by(|one, next| revision_of(one) == revision_of(next)) {
+            let mut changes = Changes::default();
+            if wanted {
+                step.iter().for_each(|event| changes.expect(&seen, event));
             }
+            for event in step {
+                let Some(kv) = event.kv() else { continue };
+                seen.revision = kv.mod_revision();
+                match event.event_type() {
+                    EventType::Put => touched.extend(seen.put(kv)),
+                    EventType::Delete => touched.extend(seen.delete(kv)),
+                }
+            }
+            told.extend(changes.told(&seen, seen.revision));
         }
         let touched = touched.iter();
-        touched.filter_map(|segment| seen.orphan(segment)).collect()
+        let heads = touched.filter_map(|segment| seen.orphan(segment));
+        if events.iter().any(is_new_waiter) {
+            self.longer.notify_one();
+        }
+        (heads.collect(), told)
+    }
+
+    /// Resolves when a queue has become longer since the last time.
+    pub(super) async fn longer(&self) {
+        self.longer.notified().await;
+    }
+
+    /// Has the queues looked at again.
+    pub(super) fn again(&self) {
+        self.longer.notify_one();
+    }
+
+    /// Notes that all events up to this revision were delivered.
+    pub(super) fn progress(&self, revision: i64) {
+        self.seen().heard = Some(Instant::now());
+        self.progress
+            .send_if_modified(|progress| std::mem::replace(progress, revision) < revision);
+    }
+
+    /// Resolves when all events up to this revision were delivered.
+    pub(super) async fn reaches(&self, revision: i64) {
+        let mut progress = self.progress.subscribe();
+        // The sender is ours.
+        let _ = progress.wait_for(|progress| *progress >= revision).await;
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
@@ -203,9 +280,16 @@ impl Seen {
     /// Takes in a key; the lock if this may have changed who is next.
     fn put(&mut self, kv: &KeyValue) -> Option<Segment> {
         let spot = Spot::of(kv.key());
-        if let Spot::Guard(lease) = spot {
-            self.put_guard(lease, kv);
-            return None;
+        match spot {
+            Spot::Guard(lease) => {
+                self.put_guard(lease, kv);
+                return None;
+            }
+            Spot::Replica(id) => {
+                self.replicas.insert(id);
+                return None;
+            }
+            _ => {}
         }
         let segment = self.news_of(&spot, kv)?;
         let lock = self.locks.entry(segment.clone()).or_default();
@@ -225,7 +309,7 @@ impl Seen {
                 }
                 return Some(segment);
             }
-            Spot::Guard(_) | Spot::Other => {}
+            Spot::Guard(_) | Spot::Ending(_) | Spot::Replica(_) | Spot::Other => {}
         }
         None
     }
@@ -239,6 +323,9 @@ impl Seen {
             self.wake_all_on(lease);
             let awaited = self.awaited.get(&lease);
             return awaited.into_iter().flatten().cloned().collect();
+        }
+        if let Spot::Replica(id) = &spot {
+            self.replicas.remove(id);
         }
         let Some(segment) = self.news_of(&spot, kv) else {
             return Vec::new();
@@ -260,7 +347,7 @@ impl Seen {
                 self.forget_awaited(&segment, leases);
                 self.wake(&segment, &request);
             }
-            Spot::Guard(_) | Spot::Other => {}
+            Spot::Guard(_) | Spot::Ending(_) | Spot::Replica(_) | Spot::Other => {}
         }
         self.wake_onlookers(&segment);
         if self.locks.get(&segment).is_some_and(SeenLock::is_blank) {
@@ -306,4 +393,14 @@ impl Seen {
         }
         Some(segment.clone())
     }
+}
+
+fn revision_of(event: &Event) -> Option<i64> {
+    event.kv().map(KeyValue::mod_revision)
+}
+
+fn is_new_waiter(event: &Event) -> bool {
+    let is_put = event.event_type() == EventType::Put;
+    let spot = event.kv().map(|kv| Spot::of(kv.key()));
+    is_put && matches!(spot, Some(Spot::Waiter(..)))
 }

@@ -15,18 +15,19 @@ use super::{
     sight::{Sight, Waiting},
     table,
 };
-use crate::lease::Acquisition;
+use crate::lease::{Acquisition, Holder, LockKey};
 
 /// How long to wait before a look that failed is tried again.
 const RETRY: Duration = Duration::from_millis(200);
 
 /// Why a request leaves the queue on its own account.
-#[derive(Clone, Copy)]
 enum Leaving {
     WaitOver,
     Abandoned,
     LeaseLost,
     Closing,
+    /// It would wait for itself.
+    Deadlock(Vec<(LockKey, Holder)>),
 }
 
 impl Handling {
@@ -83,6 +84,10 @@ impl Handling {
                 leaving = self.reason_to_leave(&kept) => return self.leave(own, leaving).await,
                 () = listener.woken() => {}
             }
+            if let Some(ring) = listener.ring() {
+                let words = ring.words();
+                return self.leave(own, Leaving::Deadlock(words)).await;
+            }
             let question = wish.question().guards(anchored.leases.own());
             match wish.core.look(&question).await {
                 Ok(seen) => {
@@ -137,7 +142,10 @@ impl Handling {
             (Leaving::WaitOver, None) if answer.succeeded => {
                 denied(Acquisition::Held(wish.core.held(&seen).await))
             }
-            (Leaving::WaitOver, _) => Ok(Next::Judge(seen.into())),
+            (Leaving::Deadlock(ring), None) if answer.succeeded => {
+                denied(Acquisition::Deadlock(ring))
+            }
+            (Leaving::WaitOver | Leaving::Deadlock(_), _) => Ok(Next::Judge(seen.into())),
             (Leaving::Abandoned, Some(Remains::Tenure(won))) => {
                 Ok(Next::End(Verdict::Abandoned(Some(won.token))))
             }

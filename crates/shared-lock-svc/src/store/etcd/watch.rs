@@ -9,10 +9,14 @@ use tracing::{debug, warn};
 use super::{
     Core,
     fault::Fault,
-    keys::{GUARDS, HOLDERS, HOLDS, LockPath, METAS, QUEUES, RANGE_END, RANGE_START},
+    keys::{
+        ENDINGS, EPOCH, GUARDS, HOLDERS, HOLDS, LockPath, METAS, QUEUES, RANGE_END, RANGE_START,
+        REPLICAS,
+    },
     sight::{Waiting, by_place},
     view::Listing,
 };
+use crate::lease::LockEvent;
 
 /// How often the watch is asked how far it is.
 const ASK: Duration = Duration::from_millis(500);
@@ -81,7 +85,7 @@ impl Core {
     async fn reread_awaited(&self) {
         for path in self.view.listened() {
             match self.list_one(&path).await {
-                Ok(listing) => self.view.replace_one(&path, &listing),
+                Ok(listing) => self.tell(self.view.replace_one(&path, &listing)),
                 Err(_) => return,
             }
         }
@@ -106,8 +110,14 @@ impl Core {
                     Ok(Some(response)) => {
                         heard = Instant::now();
                         self.etcd.hear();
-                        for head in self.view.apply(response.events()) {
-                            self.consider_promoting(head);
+                        let wanted = self.events.receiver_count() > 0;
+                        let (heads, told) = self.view.apply(response.events(), wanted);
+                        self.tell(told);
+                        heads.into_iter().for_each(|head| self.consider_promoting(head));
+                        if response.events().is_empty() && !response.created()
+                            && let Some(header) = response.header()
+                        {
+                            self.view.progress(header.revision());
                         }
                         if let Some(last) = response.events().last().and_then(|event| event.kv()) {
                             // The revision may continue in the next response: a watch that goes on
@@ -120,15 +130,33 @@ impl Core {
                         return Some(resume);
                     }
                 },
+                () = self.asked.notified() => ask(&mut stream).await,
                 _ = ticks.tick() => {
                     if heard.elapsed() >= DEAD {
                         self.etcd.suspect();
                         return None;
                     }
-                    // A full channel means that etcd takes nothing: the silence will tell.
-                    let _ = timeout(Duration::from_millis(10), stream.request_progress()).await;
+                    ask(&mut stream).await;
                 }
             }
+        }
+    }
+
+    /// Resolves when the view shows all that was done in etcd before the call.
+    pub(super) async fn catch_up(&self) -> Result<(), Fault> {
+        let keys_only = GetOptions::new().with_keys_only();
+        let now = self.etcd.get(EPOCH.as_bytes(), keys_only).await?;
+        let now = now.header().map_or(0, |header| header.revision());
+        self.asked.notify_one();
+        timeout(self.options.operation_timeout, self.view.reaches(now))
+            .await
+            .map_err(|_| Fault::Silent)
+    }
+
+    fn tell(&self, happened: Vec<LockEvent>) {
+        for event in happened {
+            // Nobody listens, and nobody misses it.
+            let _ = self.events.send(Arc::new(event));
         }
     }
 
@@ -157,6 +185,8 @@ impl Core {
             (HOLDS, GetOptions::new()),
             (GUARDS, GetOptions::new()),
             (QUEUES, GetOptions::new()),
+            (ENDINGS, GetOptions::new()),
+            (REPLICAS, GetOptions::new().with_keys_only()),
         ] {
             let mut from = prefix.as_bytes().to_vec();
             let mut end = from.clone();
@@ -180,7 +210,7 @@ impl Core {
                 }
             }
         }
-        self.view.replace(&listing);
+        self.tell(self.view.replace(&listing));
         Ok(listing.revision)
     }
 
@@ -198,6 +228,7 @@ impl Core {
             (path.meta(), GetOptions::new()),
             (path.others(), GetOptions::new().with_prefix()),
             (path.queue(), by_place()),
+            (path.ending(), GetOptions::new()),
         ] {
             let mut get = self
                 .etcd
@@ -207,4 +238,9 @@ impl Core {
         }
         Ok(listing)
     }
+}
+
+/// Asks how far the watch is. A full channel means that etcd takes nothing: the silence will tell.
+async fn ask(stream: &mut WatchStream) {
+    let _ = timeout(Duration::from_millis(10), stream.request_progress()).await;
 }

@@ -1,12 +1,15 @@
 //! Requests of this replica that wait to hear of a lock.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{Arc, OnceLock},
+};
 
 use tokio::sync::Notify;
 
 use super::{
     super::keys::{LockPath, Segment},
-    Seen, View,
+    Ring, Seen, View,
     lock::SeenLock,
 };
 use crate::lease::{LeaseId, RequestId};
@@ -15,9 +18,17 @@ use crate::lease::{LeaseId, RequestId};
 pub(super) struct Listeners {
     path: LockPath,
     /// Waiters: woken when their own entry is gone.
-    waiters: HashMap<RequestId, Arc<Notify>>,
+    waiters: HashMap<RequestId, Arc<Bell>>,
     /// Others: woken when anything of the lock is gone.
-    onlookers: HashMap<RequestId, Arc<Notify>>,
+    onlookers: HashMap<RequestId, Arc<Bell>>,
+}
+
+/// What wakes a listener.
+#[derive(Default)]
+struct Bell {
+    gone: Notify,
+    /// The ring that the waiter is told of.
+    ring: OnceLock<Ring>,
 }
 
 /// Wakes a waiter when its entry is gone from the queue, or an onlooker when anything is.
@@ -25,18 +36,23 @@ pub(in super::super) struct Listener {
     view: Arc<View>,
     segment: Segment,
     request: RequestId,
-    gone: Arc<Notify>,
+    bell: Arc<Bell>,
 }
 
 impl Listener {
     /// Resolves when the entry may be gone. It may also still be there: look.
     pub(in super::super) async fn woken(&self) {
-        self.gone.notified().await;
+        self.bell.gone.notified().await;
     }
 
     /// Wakes itself again, for a look that failed.
     pub(in super::super) fn again(&self) {
-        self.gone.notify_one();
+        self.bell.gone.notify_one();
+    }
+
+    /// The ring that the waiter is part of, if it is the one to be told.
+    pub(in super::super) fn ring(&self) -> Option<&Ring> {
+        self.bell.ring.get()
     }
 }
 
@@ -47,7 +63,7 @@ impl Drop for Listener {
             for of in [&mut listeners.waiters, &mut listeners.onlookers] {
                 if of
                     .get(&self.request)
-                    .is_some_and(|known| Arc::ptr_eq(known, &self.gone))
+                    .is_some_and(|known| Arc::ptr_eq(known, &self.bell))
                 {
                     of.remove(&self.request);
                 }
@@ -66,11 +82,11 @@ impl View {
         path: &LockPath,
         request: &RequestId,
     ) -> Listener {
-        let gone = Arc::new(Notify::new());
+        let bell = Arc::<Bell>::default();
         self.register(path, |of| {
-            of.waiters.insert(request.clone(), Arc::clone(&gone));
+            of.waiters.insert(request.clone(), Arc::clone(&bell));
         });
-        self.listener(path, request, gone)
+        self.listener(path, request, bell)
     }
 
     /// Listens for anything that may make room in these locks. All of them wake the same.
@@ -79,14 +95,25 @@ impl View {
         paths: &[LockPath],
         request: &RequestId,
     ) -> Vec<Listener> {
-        let gone = Arc::new(Notify::new());
+        let bell = Arc::<Bell>::default();
         let listeners = paths.iter().map(|path| {
             self.register(path, |of| {
-                of.onlookers.insert(request.clone(), Arc::clone(&gone));
+                of.onlookers.insert(request.clone(), Arc::clone(&bell));
             });
-            self.listener(path, request, Arc::clone(&gone))
+            self.listener(path, request, Arc::clone(&bell))
         });
         listeners.collect()
+    }
+
+    /// Tells a waiter of this replica of a ring that it is part of.
+    pub(in super::super) fn tell(&self, path: &LockPath, request: &RequestId, ring: Ring) {
+        let seen = self.seen();
+        let listeners = seen.listeners.get(&path.segment);
+        if let Some(bell) = listeners.and_then(|listeners| listeners.waiters.get(request)) {
+            // The first that it hears of will do.
+            let _ = bell.ring.set(ring);
+            bell.gone.notify_one();
+        }
     }
 
     /// Locks that requests of this replica wait for.
@@ -112,13 +139,13 @@ impl View {
         self: &Arc<Self>,
         path: &LockPath,
         request: &RequestId,
-        gone: Arc<Notify>,
+        bell: Arc<Bell>,
     ) -> Listener {
         Listener {
             view: Arc::clone(self),
             segment: path.segment.clone(),
             request: request.clone(),
-            gone,
+            bell,
         }
     }
 }
@@ -127,8 +154,8 @@ impl Seen {
     /// Wakes the one whose entry is gone.
     pub(super) fn wake(&self, segment: &Segment, request: &RequestId) {
         let listeners = self.listeners.get(segment);
-        if let Some(gone) = listeners.and_then(|listeners| listeners.waiters.get(request)) {
-            gone.notify_one();
+        if let Some(bell) = listeners.and_then(|listeners| listeners.waiters.get(request)) {
+            bell.gone.notify_one();
         }
     }
 
@@ -152,7 +179,7 @@ impl Seen {
             listeners
                 .onlookers
                 .values()
-                .for_each(|gone| gone.notify_one());
+                .for_each(|bell| bell.gone.notify_one());
         }
     }
 
@@ -162,9 +189,9 @@ impl Seen {
             return;
         };
         let lock = self.locks.get(segment);
-        for (request, gone) in &listeners.waiters {
+        for (request, bell) in &listeners.waiters {
             if !lock.is_some_and(|lock| lock.waits(request)) {
-                gone.notify_one();
+                bell.gone.notify_one();
             }
         }
         self.wake_onlookers(segment);

@@ -8,17 +8,20 @@ use std::{
 use etcd_client::KeyValue;
 
 use super::super::{
+    keys,
     records::{self, Delay, Meta},
     room::Scene,
     sight::{Hold, Tenures, Waiting, leases_of},
 };
-use crate::lease::{LeaseId, Mode, RequestId};
+use crate::lease::{LeaseId, LockKey, Mode, RequestId};
 
 /// Readers that a scene shows: one that leaves, and one beside it.
 const READERS: usize = 2;
 
 #[derive(Default)]
 pub(super) struct SeenLock {
+    /// Its name, which a segment may only be the hash of.
+    name: Option<LockKey>,
     /// H without M: its token and lease.
     holder: Option<(i64, LeaseId)>,
     /// M and its revision.
@@ -33,6 +36,22 @@ pub(super) struct SeenLock {
 }
 
 impl SeenLock {
+    /// All tenures in the order of their grants.
+    pub(super) fn holds_in_order(&self) -> Vec<Hold> {
+        let mut holds: Vec<_> = self.holds().collect();
+        holds.sort_by_key(Hold::turn);
+        holds
+    }
+
+    /// The sessions that hold it alone or as readers.
+    pub(super) fn sessions_that_hold(&self) -> impl Iterator<Item = (Mode, LeaseId)> {
+        let holds = self.holds().filter(|hold| {
+            let of_session = hold.meta.as_ref().is_some_and(|meta| meta.leases.session);
+            of_session && !matches!(hold.mode, Mode::Permit { .. })
+        });
+        holds.map(|hold| (hold.mode, hold.lease))
+    }
+
     /// Whether nothing is known of it.
     pub(super) fn is_blank(&self) -> bool {
         self.holder.is_none()
@@ -105,7 +124,24 @@ impl SeenLock {
         self.delay.map(|(own, delay)| (own, delay.of))
     }
 
+    /// Its name, as far as its keys tell.
+    pub(super) fn name(&self) -> Option<&LockKey> {
+        let queue = self.queue.values().map(|waiting| &waiting.waiter.meta);
+        let holds = self.readers.values().chain(self.permits.values());
+        let holds = holds.filter_map(|hold| hold.meta.as_deref());
+        let known = holds.chain(queue).map(|meta| &meta.key).next();
+        self.name.as_ref().or(known)
+    }
+
+    /// Mod revision of M.
+    pub(super) fn meta_revision(&self) -> Option<i64> {
+        self.meta.as_ref().map(|(revision, _)| *revision)
+    }
+
     pub(super) fn put_holder(&mut self, kv: &KeyValue) {
+        if self.name.is_none() {
+            self.name = keys::name_of_holder(kv.key());
+        }
         self.holder = Some((kv.mod_revision(), LeaseId(kv.lease())));
     }
 
