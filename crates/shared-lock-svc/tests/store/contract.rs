@@ -9,7 +9,7 @@ mod grants;
 mod releases;
 mod waiting;
 
-mod all;
+pub(crate) mod all;
 mod deadlock;
 mod delay;
 mod events;
@@ -141,7 +141,7 @@ behaviours![ALL:
     all::every_mode_may_be_wanted,
     all::a_session_that_is_there_may_carry_them,
     all::a_request_id_counts_at_each_of_the_locks,
-    all::a_request_that_is_ended_while_it_tries_is_told,
+    all::a_request_that_is_ended_while_it_tries_gets_nothing,
     all::a_lock_that_rests_is_taken_when_its_delay_is_over,
     all::a_caller_that_leaves_holds_nothing,
 ];

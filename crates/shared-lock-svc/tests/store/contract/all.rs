@@ -19,7 +19,7 @@ use super::{
     release, release_of, request, short, takes, until, waits, within,
 };
 
-type Trying = JoinHandle<Result<AllAcquisition, StoreError>>;
+pub(crate) type Trying = JoinHandle<Result<AllAcquisition, StoreError>>;
 
 /// A request for all of `names`, each as `mode` says, that does not wait.
 fn all(names: &[&str], mode: Mode) -> AcquireAllRequest {
@@ -38,12 +38,12 @@ fn all(names: &[&str], mode: Mode) -> AcquireAllRequest {
     }
 }
 
-fn exclusive(names: &[&str]) -> AcquireAllRequest {
+pub(crate) fn exclusive(names: &[&str]) -> AcquireAllRequest {
     all(names, Mode::Exclusive)
 }
 
 /// Starts to try for all of them, to write.
-pub(super) fn tries(store: &Store, names: &[&str], wait: Duration) -> Trying {
+pub(crate) fn tries(store: &Store, names: &[&str], wait: Duration) -> Trying {
     let asked = AcquireAllRequest {
         wait,
         ..exclusive(names)
@@ -51,7 +51,7 @@ pub(super) fn tries(store: &Store, names: &[&str], wait: Duration) -> Trying {
     try_for(store, asked)
 }
 
-fn try_for(store: &Store, asked: AcquireAllRequest) -> Trying {
+pub(crate) fn try_for(store: &Store, asked: AcquireAllRequest) -> Trying {
     let store = store.clone();
     tokio::spawn(async move { store.acquire_all(asked).await })
 }
@@ -220,7 +220,7 @@ pub(super) async fn a_request_id_counts_at_each_of_the_locks(store: Store) {
     assert!(end(&store, "counts-1", &asked.request_id).await);
 }
 
-pub(super) async fn a_request_that_is_ended_while_it_tries_is_told(store: Store) {
+pub(super) async fn a_request_that_is_ended_while_it_tries_gets_nothing(store: Store) {
     let other = holds(&store, "tries-2", "other").await;
     let asked = AcquireAllRequest {
         wait: LONG,
@@ -230,10 +230,10 @@ pub(super) async fn a_request_that_is_ended_while_it_tries_is_told(store: Store)
     let trying = try_for(&store, asked);
     tokio::task::yield_now().await;
     assert!(!end(&store, "tries-1", &id).await);
+    assert!(release(&store, "tries-2", &other).await);
     let outcome = timeout(Duration::from_secs(5), trying).await.unwrap();
     let outcome = outcome.unwrap().unwrap();
     assert_eq!(outcome, AllAcquisition::RequestEnded);
-    assert!(release(&store, "tries-2", &other).await);
     holds(&store, "tries-1", "next").await;
     holds(&store, "tries-2", "next").await;
 }
