@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::{Instant, sleep};
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, sleep},
+};
 use tracing::debug;
 
 use super::{
@@ -11,6 +14,7 @@ use super::{
     client::Answer,
     close::Remains,
     fault::Fault,
+    keepalive::Confirmed,
     keys::LockPath,
     proposal::Proposal,
     records::{self, Cause, Meta},
@@ -68,12 +72,16 @@ pub(super) struct Handling {
 }
 
 /// A lock that was granted, before its lease is confirmed.
-#[derive(Debug)]
 pub(super) struct Won {
     pub(super) token: i64,
     /// What an earlier holder left.
     pub(super) note: Option<Note>,
+    /// The keepalive that was sent along with the proposal.
+    pub(super) ahead: Option<Ahead>,
 }
+
+/// A keepalive under way.
+type Ahead = JoinHandle<Result<Option<Confirmed>, Fault>>;
 
 /// How a request ends, when etcd told all that it needs to know.
 pub(super) enum Verdict {
@@ -244,6 +252,7 @@ impl Handling {
         let alive = wish.core.alive(&presence);
         let grant = (&meta, wish.request.value.as_str());
         let row = table::acquire(&wish.path, alive, grant, newest_permit, &question);
+        let ahead = self.ask_ahead(anchored.leases.lease);
         let Some(answer) = self.propose(row).await? else {
             return Ok(Next::Look);
         };
@@ -251,6 +260,7 @@ impl Handling {
             return Ok(Next::Confirm(Won {
                 token: answer.revision,
                 note: note_of(answer.responses.last())?,
+                ahead: Some(ahead),
             }));
         }
         let seen = question.read(&answer)?;
@@ -291,21 +301,11 @@ impl Handling {
     }
 
     /// The life of this replica that a proposal hangs on.
-    ///
-    /// A request that stalled for long must not go on under a new life: the tombstone that ended
-    /// it may have gone by.
     pub(super) async fn presence(&self) -> Result<Arc<Presence>, Fault> {
-        let Wish { core, born, .. } = &*self.wish;
-        let presence = core
-            .replica
-            .presence(self.refuted, core.options.operation_timeout)
-            .await?;
-        if presence.is_younger_than(*born) && born.elapsed() > core.options.tombstone_ttl / 2 {
-            return Err(Fault::unreachable(
-                "this replica was away from etcd for too long",
-            ));
-        }
-        Ok(presence)
+        self.wish
+            .core
+            .presence_for(self.wish.born, self.refuted)
+            .await
     }
 
     /// Remembers that the life a proposal hung on is over.
@@ -315,16 +315,37 @@ impl Handling {
         }
     }
 
+    /// Has etcd renew a lease while a proposal is on its way, so that both take one round trip.
+    fn ask_ahead(&self, lease: LeaseId) -> Ahead {
+        let core = Arc::clone(&self.wish.core);
+        tokio::spawn(async move {
+            let limit = core.options.operation_timeout;
+            core.keep_lease_once(lease, limit).await
+        })
+    }
+
     /// Has etcd confirm that the tenure lease is alive: nobody is told "acquired" before.
-    async fn confirm(&self, won: Won) -> Result<Verdict, Fault> {
+    async fn confirm(&self, mut won: Won) -> Result<Verdict, Fault> {
         let core = &self.wish.core;
         let leases = self.anchored.ok_or(Fault::LeaseNotFound)?.leases;
         loop {
             if self.entry.abandoned.is_cancelled() {
                 return Ok(Verdict::Abandoned(Some(won.token)));
             }
-            let limit = core.options.operation_timeout;
-            match core.keep_lease_once(leases.lease, limit).await {
+            let kept = match won.ahead.take() {
+                Some(ahead) => match ahead.await {
+                    Ok(Ok(Some(confirmed))) if !confirmed.renewal().remaining.is_zero() => {
+                        Ok(Some(confirmed))
+                    }
+                    // It says too little: another is sent.
+                    _ => continue,
+                },
+                None => {
+                    let limit = core.options.operation_timeout;
+                    core.keep_lease_once(leases.lease, limit).await
+                }
+            };
+            match kept {
                 Ok(Some(confirmed)) => {
                     let left = confirmed.renewal();
                     return Ok(Verdict::Granted(Tenure {
@@ -440,6 +461,25 @@ impl Core {
             replica: &self.replica.id,
             since: presence.since,
         }
+    }
+
+    /// The present life of this replica, for a request born then.
+    ///
+    /// One that stalled for long must not go on under a new life: the tombstone that ended it may
+    /// have gone by.
+    pub(super) async fn presence_for(
+        &self,
+        born: Instant,
+        refuted: i64,
+    ) -> Result<Arc<Presence>, Fault> {
+        let limit = self.options.operation_timeout;
+        let presence = self.replica.presence(refuted, limit).await?;
+        if presence.is_younger_than(born) && born.elapsed() > self.options.tombstone_ttl / 2 {
+            return Err(Fault::unreachable(
+                "this replica was away from etcd for too long",
+            ));
+        }
+        Ok(presence)
     }
 
     /// What is told of a lock that somebody else has.

@@ -38,6 +38,7 @@ impl Handling {
             let won = || Won {
                 token: hold.token,
                 note: seen.note.clone(),
+                ahead: None,
             };
             return Some(if own {
                 Remains::Tenure(won())

@@ -36,6 +36,7 @@ pub(super) struct Group {
     request: AcquireAllRequest,
     paths: Vec<LockPath>,
     deadline: Instant,
+    born: Instant,
     /// The session that is to carry them, from the first proposal on.
     anchored: Option<Anchored>,
     /// Whether a proposal may have come about that nobody was told of.
@@ -78,6 +79,7 @@ pub(super) async fn serve(
         deadline: born
             .checked_add(request.wait)
             .unwrap_or(born + Duration::from_secs(365 * 86_400)),
+        born,
         anchored: None,
         proposed: false,
         refuted: 0,
@@ -196,8 +198,7 @@ impl Group {
             return Ok(Next::End(AllAcquisition::SessionGone));
         };
         let core = Arc::clone(&self.core);
-        let limit = core.options.operation_timeout;
-        let presence = core.replica.presence(self.refuted, limit).await?;
+        let presence = core.presence_for(self.born, self.refuted).await?;
         let metas = self.metas(anchored);
         let wanted: Vec<_> = self
             .paths

@@ -40,3 +40,6 @@ use super::sight::Question;
 pub(super) fn look(question: &Question<'_>) -> etcd_client::Txn {
     etcd_client::Txn::new().and_then(question.ops())
 }
+
+#[cfg(test)]
+mod tests;
