@@ -3,11 +3,13 @@
 mod idle;
 mod keepalives;
 mod lost_answers;
+mod modes;
 mod outages;
 mod peers;
 mod pools;
 mod races;
 mod replicas;
+mod sessions;
 mod strays;
 mod trust;
 
@@ -44,7 +46,7 @@ macro_rules! capabilities {
 
 capabilities![
     readers_writers_and_permits: check_modes,
-    sessions: check_sessions,
+    several_tenures_on_one_lease: check_sessions,
     lock_delay: check_delay,
     notes: check_notes,
     verification: check_verify,
