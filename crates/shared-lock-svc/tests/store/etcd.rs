@@ -10,6 +10,7 @@ mod pools;
 mod races;
 mod replicas;
 mod sessions;
+mod sight;
 mod strays;
 mod trust;
 
