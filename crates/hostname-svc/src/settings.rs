@@ -164,11 +164,7 @@ impl LockSettings {
     }
 
     fn urls(&self) -> Vec<String> {
-        let urls = self
-            .url
-            .split(',')
-            .map(str::trim)
-            .filter(|url| !url.is_empty());
+        let urls = self.url.split(',').map(str::trim);
         urls.map(|url| url.trim_end_matches('/').to_owned())
             .collect()
     }

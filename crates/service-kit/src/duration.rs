@@ -91,6 +91,22 @@ impl TryFrom<String> for GoDuration {
     }
 }
 
+/// A duration in a setting that is no shorter than so many milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "GoDuration")]
+pub struct LongDuration<const LEAST_MS: u64>(pub Duration);
+
+impl<const LEAST_MS: u64> TryFrom<GoDuration> for LongDuration<LEAST_MS> {
+    type Error = &'static str;
+
+    fn try_from(duration: GoDuration) -> Result<Self, Self::Error> {
+        match duration.0 >= Duration::from_millis(LEAST_MS) {
+            true => Ok(Self(duration.0)),
+            false => Err("expected a longer duration"),
+        }
+    }
+}
+
 impl fmt::Debug for GoDuration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

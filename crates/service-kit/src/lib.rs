@@ -8,6 +8,7 @@
 pub mod body;
 pub mod cli;
 pub mod complaint;
+mod connection;
 pub mod duration;
 pub mod health;
 pub mod metrics;

@@ -1,9 +1,12 @@
 //! What surrounds every request: its span and trace, its metrics, its name in a problem.
 
+use std::{future::Future, rc::Rc};
+
 use actix_web::{
     Error, ResponseError,
     body::{BodySize, BoxBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
+    error::InternalError,
     http::{StatusCode, header::HeaderMap},
     middleware::Next,
     web::Data,
@@ -13,6 +16,7 @@ use tracing::{Instrument, Span, field::Empty, info, info_span};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use crate::{
+    connection::Connection,
     metrics::HttpMetrics,
     problem::{METHOD_NOT_ALLOWED, Problem},
 };
@@ -50,6 +54,7 @@ pub(crate) async fn observe<B: MessageBody + 'static>(
     let method = known_method(request.method().as_str());
     let route = without_rules(&request.match_pattern().unwrap_or_default());
     let span = request_span(method, &route, request.headers());
+    let connection = request.conn_data::<Rc<Connection>>().cloned();
     let context = RequestContext {
         path: request.path().to_owned(),
         trace_id: trace_id(&span),
@@ -62,10 +67,11 @@ pub(crate) async fn observe<B: MessageBody + 'static>(
         let response = next.call(request).await?;
         Ok::<_, Error>(refusal_as_problem(response.map_into_boxed_body()))
     };
-    let response = CURRENT
-        .scope(context, answer)
-        .instrument(span.clone())
-        .await?;
+    let answer = CURRENT.scope(context, answer).instrument(span.clone());
+    let response = match connection {
+        Some(connection) => while_connected(&connection, answer).await?,
+        None => answer.await?,
+    };
 
     span.record("http.response.status_code", response.status().as_u16());
     if route != READINESS {
@@ -75,6 +81,28 @@ pub(crate) async fn observe<B: MessageBody + 'static>(
         timer.stop(response.status());
     }
     Ok(response)
+}
+
+/// Answers a request unless its client leaves before that: then the handler is dropped, and undoes what
+/// it waited for.
+async fn while_connected(
+    connection: &Rc<Connection>,
+    answer: impl Future<Output = Result<ServiceResponse<BoxBody>, Error>>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let open = connection.open();
+    if !connection.has_ended() {
+        let response = tokio::select! {
+            biased;
+            response = answer => Some(response?),
+            () = connection.hung_up() => None,
+        };
+        if let Some(response) = response {
+            return Ok(response.map_body(|_, body| open.until_sent(body).boxed()));
+        }
+        connection.end();
+    }
+    // Nobody reads it.
+    Err(InternalError::new("the client hung up", StatusCode::BAD_REQUEST).into())
 }
 
 /// Says why a request was told to come again. That is no warning: who watches what is away has warned.

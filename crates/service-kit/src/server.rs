@@ -22,13 +22,14 @@ use tracing::{info, warn};
 
 use crate::{
     body::BodyLimits,
+    connection,
     duration::GoDuration,
     health::Health,
     metrics::HttpMetrics,
     problem::{COMMON, INTERNAL, MALFORMED, NOT_FOUND, NOT_READY, Problem, ProblemKind},
     request::observe,
     settings,
-    settings::{Flag, SettingsError},
+    settings::{Flag, Number, SettingsError},
 };
 
 settings! {
@@ -45,9 +46,9 @@ settings! {
         /// How long to go on accepting requests after SIGTERM while `/readyz` already says no.
         pub drain_delay: GoDuration => Setting::env("SERVER_DRAIN_DELAY").default("0s").allowed("a duration such as `5s`"),
         /// Largest body of a native call, in bytes.
-        pub body_limit: usize => Setting::env("SERVER_BODY_LIMIT").default("65536").allowed("a number of bytes"),
+        pub body_limit: Number<1, { 1 << 30 }> => Setting::env("SERVER_BODY_LIMIT").default("65536").allowed("a number of bytes from 1 to 1073741824"),
         /// Threads that answer requests; 0 is one per core.
-        pub workers: usize => Setting::env("SERVER_WORKERS").default("0").allowed("a number"),
+        pub workers: Number<0, 512> => Setting::env("SERVER_WORKERS").default("0").allowed("a number from 0 to 512"),
     }
 }
 
@@ -111,6 +112,7 @@ pub async fn serve(
     if !address.ip().is_loopback() {
         warn!(server.address = %address, "everybody who reaches {address} may call this service");
     }
+    connection::raise_open_files();
     info!(server.address = %address, "listening on http://{address}");
     let down = async {
         shutdown.await;
@@ -138,7 +140,7 @@ fn start(
         problems,
     } = parts;
     let limits = Data::new(BodyLimits {
-        size: settings.body_limit,
+        size: settings.body_limit.0,
         time: settings.read_timeout.0,
     });
     let http = Data::new(HttpMetrics::register(&registry)?);
@@ -155,16 +157,17 @@ fn start(
             .configure(common)
             .configure(routes.clone())
     };
+    let idle = settings.idle_timeout.0 + settings.read_timeout.0;
     let mut server = HttpServer::new(app)
         .disable_signals()
+        .on_connect(move |io, extensions| connection::watch(io, extensions, idle))
         .client_request_timeout(settings.read_timeout.0)
         .keep_alive(settings.idle_timeout.0)
         .shutdown_timeout(settings.shutdown_timeout.0.as_secs_f64().ceil() as u64)
-        // A caller that hangs up has left: its handler is dropped, and undoes what it waited for.
         .h1_allow_half_closed(false)
         .tcp_nodelay(true);
-    if settings.workers > 0 {
-        server = server.workers(settings.workers);
+    if settings.workers.0 > 0 {
+        server = server.workers(settings.workers.0);
     }
     Ok(server.listen(listener)?.run())
 }

@@ -145,6 +145,22 @@ macro_rules! settings {
     };
 }
 
+/// A number within bounds, both included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "usize")]
+pub struct Number<const LEAST: usize, const MOST: usize>(pub usize);
+
+impl<const LEAST: usize, const MOST: usize> TryFrom<usize> for Number<LEAST, MOST> {
+    type Error = &'static str;
+
+    fn try_from(number: usize) -> Result<Self, Self::Error> {
+        match (LEAST..=MOST).contains(&number) {
+            true => Ok(Self(number)),
+            false => Err("expected a number within bounds"),
+        }
+    }
+}
+
 /// A yes or no, spelled as Go's `strconv.ParseBool` takes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(try_from = "FlagText", into = "bool")]

@@ -9,7 +9,7 @@ use opentelemetry_sdk::{Resource, propagation::TraceContextPropagator, trace::Sd
 use serde::Deserialize;
 use tracing_subscriber::{
     EnvFilter, Layer,
-    filter::{FilterExt, ParseError, filter_fn},
+    filter::{FilterExt, LevelFilter, filter_fn},
     layer::SubscriberExt,
     util::SubscriberInitExt,
 };
@@ -35,10 +35,19 @@ settings! {
 pub struct LogLevel(String);
 
 impl TryFrom<String> for LogLevel {
-    type Error = ParseError;
+    type Error = &'static str;
 
-    fn try_from(directives: String) -> Result<Self, ParseError> {
-        EnvFilter::try_new(&directives).map(|_| Self(directives))
+    fn try_from(directives: String) -> Result<Self, Self::Error> {
+        // A word alone is taken as the name of a module, with nothing else logged.
+        let levels = directives.split(',').map(str::trim);
+        let mut levels = levels.filter(|directive| !directive.contains(['=', ':', '[']));
+        if levels.any(|level| level.parse::<LevelFilter>().is_err()) {
+            return Err("expected a level, or directives of modules and levels");
+        }
+        match EnvFilter::try_new(&directives) {
+            Ok(_) => Ok(Self(directives)),
+            Err(_) => Err("expected a level, or directives of modules and levels"),
+        }
     }
 }
 
@@ -75,6 +84,9 @@ pub enum LogFormat {
     Text,
 }
 
+/// What the HTTP libraries may log, whatever the level is: they tell every caller's rubbish as an error.
+const LIBRARIES: &str = "actix_server=warn,actix_http::h1=off";
+
 /// Sends what spans are left when it is dropped.
 pub struct Telemetry {
     spans: SdkTracerProvider,
@@ -110,7 +122,7 @@ pub fn init(
     } else {
         format!(",{quiet}")
     };
-    let lines = EnvFilter::try_new(format!("{},actix_server=warn{quiet}", settings.log_level.0))?;
+    let lines = EnvFilter::try_new(format!("{},{LIBRARIES}{quiet}", settings.log_level.0))?;
     // Whatever is logged: a trace must not end where the log is quiet, nor a line lose its trace id.
     let traced = || EnvFilter::try_new(format!("info{quiet}"));
     let lines = lines.or(traced()?.and(filter_fn(|about| about.is_span())));

@@ -55,7 +55,7 @@ settings! {
         /// Whether `/lease` may answer "held" from memory, up to a second late.
         pub cache_enabled: Flag => Setting::env("CACHE_ENABLED").default("false").allowed("`true` or `false`"),
         /// Keys that this memory holds.
-        pub cache_size: i64 => Setting::env("CACHE_SIZE").default("1000").allowed("a number"),
+        pub cache_size: i64 => Setting::env("CACHE_SIZE").default("1000").allowed("a number up to 9223372036854775807"),
         /// Logs what the service does in detail, whatever the log level says.
         pub debug: Flag => Setting::env("DEBUG").default("false").allowed("`true` or `false`"),
         /// Known for compatibility: profiles of a Go program are not served.

@@ -12,6 +12,11 @@ fn a_setting_that_cannot_be_used_ends_the_process_with_one_line_that_names_it() 
         ("STORE", "consul", "expected `vault` or `embedded`"),
         ("LOCK_URL", "ftp://x", "expected http or https URLs"),
         ("LOCK_URL", ",", "expected http or https URLs"),
+        (
+            "LOCK_URL",
+            "http://a,,http://b",
+            "is `http://a,,http://b`: expected http or https URLs",
+        ),
         ("LOCK_TTL", "1s", "expected a duration from `2s`"),
         ("BUDGET", "0s", "expected a duration from `100ms`"),
         ("MAX_BATCH", "0", "expected a number from 1 to 1000"),

@@ -2,11 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod connections;
 mod refusals;
 mod shutdown;
 mod traces;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use actix_web::{
     HttpResponse,
@@ -23,7 +24,7 @@ use service_kit::{
     settings::{Flag, load},
 };
 use tokio::{
-    sync::{Notify, oneshot, watch},
+    sync::{Notify, Semaphore, oneshot, watch},
     task::JoinHandle,
 };
 
@@ -33,6 +34,8 @@ struct TestService {
     dependency: watch::Sender<Result<(), String>>,
     entered: Arc<Notify>,
     finish: Arc<Notify>,
+    /// Held by an answer of `/stream` as long as it is sent.
+    streaming: Arc<Semaphore>,
     stop: Option<oneshot::Sender<()>>,
     running: JoinHandle<anyhow::Result<()>>,
 }
@@ -69,8 +72,13 @@ impl Readiness for Dependency {
 
 impl TestService {
     async fn start() -> Self {
+        Self::with(|_| ()).await
+    }
+
+    async fn with(change: impl FnOnce(&mut ServerSettings)) -> Self {
         let mut settings: ServerSettings = load("NOBODY_SETS_THIS", None).unwrap().settings;
-        settings.body_limit = 100;
+        settings.body_limit.0 = 100;
+        change(&mut settings);
         settings.shutdown_timeout.0 = Duration::from_secs(30);
         let listener = bind("127.0.0.1:0".parse().unwrap(), &settings, "TEST").unwrap();
         let address = listener.local_addr().unwrap();
@@ -84,7 +92,12 @@ impl TestService {
             registry: metrics::registry().unwrap(),
             problems: PROBLEMS,
         };
-        let gates = (Arc::clone(&entered), Arc::clone(&finish));
+        let streaming = Arc::new(Semaphore::new(1));
+        let gates = (
+            Arc::clone(&entered),
+            Arc::clone(&finish),
+            Arc::clone(&streaming),
+        );
         let routes = move |config: &mut ServiceConfig| routes(config, gates.clone());
         let running = tokio::spawn(serve(parts, routes, async { drop(stopped.await) }));
         Self {
@@ -92,6 +105,7 @@ impl TestService {
             dependency,
             entered,
             finish,
+            streaming,
             stop: Some(stop),
             running,
         }
@@ -106,7 +120,19 @@ impl TestService {
     }
 }
 
-fn routes(config: &mut ServiceConfig, (entered, finish): (Arc<Notify>, Arc<Notify>)) {
+/// Sends without end.
+async fn stream(streaming: Arc<Semaphore>) -> HttpResponse {
+    let permit = streaming.acquire_owned().await.unwrap();
+    let chunks = futures_util::stream::unfold(permit, async |permit| {
+        let chunk = web::Bytes::from_static(&[b'x'; 65_536]);
+        Some((Ok::<_, Infallible>(chunk), permit))
+    });
+    HttpResponse::Ok().streaming(chunks)
+}
+
+type Gates = (Arc<Notify>, Arc<Notify>, Arc<Semaphore>);
+
+fn routes(config: &mut ServiceConfig, (entered, finish, streaming): Gates) {
     let slow = move || {
         let (entered, finish) = (Arc::clone(&entered), Arc::clone(&finish));
         async move {
@@ -129,7 +155,8 @@ fn routes(config: &mut ServiceConfig, (entered, finish): (Arc<Notify>, Arc<Notif
                 .get(|_: web::Path<u32>| async { HttpResponse::Ok().finish() }),
         )
         .service(web::resource("/teapot").get(teapot))
-        .service(web::resource("/slow").get(slow));
+        .service(web::resource("/slow").get(slow))
+        .service(web::resource("/stream").get(move || stream(Arc::clone(&streaming))));
 }
 
 #[test]

@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use secrecy::SecretString;
 use serde::Deserialize;
 use service_kit::{
-    duration::GoDuration,
+    duration::LongDuration,
     settings,
     settings::{Flag, SettingsError},
 };
+use tonic::transport::Uri;
 
 use crate::store::etcd::{EtcdOptions, EtcdTls};
 
@@ -31,7 +32,7 @@ settings! {
         /// Its password.
         pub password: Option<SecretString> => Setting::env("ETCD_PASSWORD").allowed("a password").secret(),
         /// How long one call to etcd may take.
-        pub timeout: GoDuration => Setting::env("ETCD_TIMEOUT").default("2s").allowed("a duration such as `2s`"),
+        pub timeout: LongDuration<100> => Setting::env("ETCD_TIMEOUT").default("2s").allowed("a duration from `100ms`"),
     }
 }
 
@@ -45,13 +46,24 @@ impl TryFrom<String> for Endpoints {
 
     fn try_from(list: String) -> Result<Self, Self::Error> {
         let endpoints: Vec<_> = list.split(',').map(str::to_owned).collect();
-        let illegal = |c: char| c == ';' || c == '|' || c.is_whitespace();
-        let usable = |endpoint: &String| !endpoint.is_empty() && !endpoint.contains(illegal);
-        match endpoints.iter().all(usable) {
+        match endpoints.iter().all(|endpoint| is_endpoint(endpoint)) {
             true => Ok(Self(endpoints)),
             false => Err("expected URLs with `,` between them"),
         }
     }
+}
+
+/// A URL, or a host with its port.
+fn is_endpoint(text: &str) -> bool {
+    let illegal = |c: char| c == ';' || c == '|' || c.is_whitespace();
+    let Ok(uri) = text.parse::<Uri>() else {
+        return false;
+    };
+    let whole = match uri.scheme_str() {
+        Some(scheme) => matches!(scheme, "http" | "https"),
+        None => uri.port_u16().is_some(),
+    };
+    whole && uri.host().is_some_and(|host| !host.is_empty()) && !text.contains(illegal)
 }
 
 impl EtcdSettings {
@@ -76,7 +88,13 @@ impl EtcdSettings {
                 "SHARED_LOCK_CA_CERT_PATH is empty: SHARED_LOCK_ETCD_TLS needs the authority of etcd's certificate",
             );
         }
-        Ok(())
+        let plain = |endpoint: &&String| endpoint.starts_with("http://");
+        match self.addr_list.0.iter().find(plain) {
+            Some(plain) if self.tls.0 => Err(SettingsError(format!(
+                "setting etcd.addr_list (SHARED_LOCK_ETCD_ADDR_LIST) names `{plain}`: expected https URLs with SHARED_LOCK_ETCD_TLS=true"
+            ))),
+            _ => Ok(()),
+        }
     }
 
     /// What the store wants to know.

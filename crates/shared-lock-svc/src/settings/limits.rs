@@ -1,6 +1,9 @@
 //! What callers may ask for.
 
-use service_kit::{duration::GoDuration, settings};
+use service_kit::{
+    duration::{GoDuration, LongDuration},
+    settings,
+};
 
 use crate::locks::Rules;
 
@@ -8,7 +11,7 @@ settings! {
     /// What callers may ask for.
     pub struct LimitSettings {
         /// Longest life of a lease under `/v1`.
-        pub max_ttl: GoDuration => Setting::env("MAX_TTL").default("24h").allowed("a duration such as `24h`"),
+        pub max_ttl: LongDuration<1000> => Setting::env("MAX_TTL").default("24h").allowed("a duration from `1s`"),
         /// Longest wait for a lock under `/v1`.
         pub max_wait: GoDuration => Setting::env("MAX_WAIT").default("10m").allowed("a duration such as `10m`"),
         /// Requests of one holder that may wait at this replica at once; 0 is no limit.

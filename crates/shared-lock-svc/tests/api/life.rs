@@ -6,7 +6,8 @@ use std::{
 };
 
 use serde_json::json;
-use testbed::{Etcd, Scratch};
+use testbed::{Etcd, Scratch, eventually};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::app::TestApp;
 
@@ -69,4 +70,32 @@ async fn one_process_at_a_time_has_a_data_directory() {
     let second = TestApp::service(&settings).start().await;
     let told = format!("{:#}", second.err().unwrap());
     assert!(told.contains("in use"), "{told}");
+}
+
+#[tokio::test]
+async fn connections_that_stop_within_a_further_request_do_not_use_up_the_open_files() {
+    let app = TestApp::with(&[("SERVER_IDLE_TIMEOUT", "1s"), ("SERVER_READ_TIMEOUT", "1s")]).await;
+    let files = || {
+        let listed = std::fs::read_dir(format!("/proc/{}/fd", app.service.pid()));
+        listed.unwrap().count()
+    };
+    let before = files();
+    let mut held = Vec::new();
+    for _ in 0..200 {
+        let mut connection = app.connect().await;
+        let ping = b"GET /livez HTTP/1.1\r\nhost: test\r\n\r\nG";
+        connection.write_all(ping).await.unwrap();
+        connection.read_exact(&mut [0; 12]).await.unwrap();
+        held.push(connection);
+    }
+    eventually(
+        "their files are closed",
+        Duration::from_secs(10),
+        async || match files() {
+            open if open <= before + 4 => Ok(()),
+            open => Err(format!("{open} are open, {before} before")),
+        },
+    )
+    .await
+    .unwrap();
 }

@@ -1,6 +1,7 @@
 //! Everything that `/v1` refuses: its status, the field it names, and that nothing was taken.
 
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::app::TestApp;
 
@@ -471,6 +472,32 @@ async fn what_is_not_well_formed_is_refused_with_its_place() {
         assert_eq!((answer.status, answer.header("allow")), (405, Some("POST")));
     }
     assert_eq!(app.inspect("jobs").await["holders"], json!([]));
+}
+
+/// actix refuses it before there is a request.
+#[tokio::test]
+async fn what_is_no_http_is_refused_and_is_no_error_of_ours() {
+    let app = TestApp::with(&[("SERVER_READ_TIMEOUT", "1s")]).await;
+    for (request, status) in [
+        ("GET / HTTP/1.1\r\nhost: a\u{1}b\r\n\r\n".to_owned(), 400),
+        ("GET /\u{1} HTTP/1.1\r\nhost: a\r\n\r\n".to_owned(), 400),
+        ("POST /lease HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\n{}".to_owned(), 400),
+        ("POST /lease HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\ntransfer-encoding: chunked\r\n\r\n{}".to_owned(), 400),
+        (format!("GET / HTTP/1.1\r\nx: {}", "x".repeat(140_000)), 431),
+        ("GET / HTTP/1.1\r\nhos".to_owned(), 408),
+    ] {
+        let mut connection = app.connect().await;
+        connection.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        // What the server left unread ends in a reset, behind its answer.
+        let _ = connection.read_to_end(&mut answer).await;
+        let answer = String::from_utf8(answer).unwrap();
+        let head = request.lines().next();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{head:?}: {answer}");
+        assert!(answer.ends_with("\r\n\r\n"), "{head:?}: {answer}");
+    }
+    let log = app.service.logs();
+    assert!(!log.contains("ERROR"), "{}", log.text());
 }
 
 #[tokio::test]

@@ -68,7 +68,7 @@ async fn a_bad_value_ends_the_process_with_one_line_that_says_what_is_allowed() 
         (
             "CACHE_SIZE",
             "many",
-            "setting cache_size (SHARED_LOCK_CACHE_SIZE) is `many`: expected a number",
+            "setting cache_size (SHARED_LOCK_CACHE_SIZE) is `many`: expected a number up to 9223372036854775807",
         ),
         (
             "ETCD_TLS",
@@ -89,6 +89,41 @@ async fn a_bad_value_ends_the_process_with_one_line_that_says_what_is_allowed() 
             "ETCD_ADDR_LIST",
             "",
             "setting etcd.addr_list (SHARED_LOCK_ETCD_ADDR_LIST) is set but empty: expected URLs with `,` between them and no blanks, such as `http://a:2379,http://b:2379`",
+        ),
+        (
+            "CACHE_SIZE",
+            "18446744073709551615",
+            "setting cache_size (SHARED_LOCK_CACHE_SIZE) is `18446744073709551615`: expected a number up to 9223372036854775807",
+        ),
+        (
+            "ETCD_ADDR_LIST",
+            "foo",
+            "setting etcd.addr_list (SHARED_LOCK_ETCD_ADDR_LIST) is `foo`: expected URLs with `,` between them and no blanks, such as `http://a:2379,http://b:2379`",
+        ),
+        (
+            "ETCD_TIMEOUT",
+            "0s",
+            "setting etcd.timeout (SHARED_LOCK_ETCD_TIMEOUT) is `0s`: expected a duration from `100ms`",
+        ),
+        (
+            "MAX_TTL",
+            "0s",
+            "setting limits.max_ttl (SHARED_LOCK_MAX_TTL) is `0s`: expected a duration from `1s`",
+        ),
+        (
+            "SERVER_WORKERS",
+            "513",
+            "setting server.workers (SHARED_LOCK_SERVER_WORKERS) is `513`: expected a number from 0 to 512",
+        ),
+        (
+            "SERVER_BODY_LIMIT",
+            "0",
+            "setting server.body_limit (SHARED_LOCK_SERVER_BODY_LIMIT) is `0`: expected a number of bytes from 1 to 1073741824",
+        ),
+        (
+            "LOG_LEVEL",
+            "loud",
+            "setting telemetry.log_level (SHARED_LOCK_LOG_LEVEL) is `loud`: expected `error`, `warn`, `info`, `debug`, `trace`, or directives such as `info,hyper=warn`",
         ),
         (
             "TOKEN_EPOCH",
@@ -133,6 +168,13 @@ async fn settings_that_do_not_go_together_are_refused() {
                 ("SHARED_LOCK_CA_CERT_PATH", ""),
             ],
             "SHARED_LOCK_CA_CERT_PATH",
+        ),
+        (
+            &[
+                ("SHARED_LOCK_ETCD_TLS", "true"),
+                ("SHARED_LOCK_ETCD_ADDR_LIST", "https://a:2379,http://b:2379"),
+            ],
+            "setting etcd.addr_list (SHARED_LOCK_ETCD_ADDR_LIST) names `http://b:2379`: expected https URLs with SHARED_LOCK_ETCD_TLS=true",
         ),
     ] {
         let ended = run("serve", settings).await;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use tokio::{io::AsyncWriteExt, task::JoinHandle};
+use tokio::{io::AsyncWriteExt, net::TcpStream, task::JoinHandle};
 
 use crate::app::{Answer, TestApp};
 
@@ -67,14 +67,7 @@ async fn a_wait_that_is_over_is_told_who_has_the_lock() {
 async fn a_waiter_whose_connection_closes_leaves_the_queue_within_a_second() {
     let app = Arc::new(TestApp::start().await);
     let tenure = app.holds("jobs", "first").await;
-    let body = wish("leaver", "q1").to_string();
-    let mut connection = app.connect().await;
-    let request = format!(
-        "POST /v1/locks/jobs/acquire HTTP/1.1\r\nhost: test\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-        body.len()
-    );
-    connection.write_all(request.as_bytes()).await.unwrap();
-    app.queue_is("jobs", 1, SOON).await;
+    let connection = leaver(&app, "q1").await;
     let stays = start(&app, "jobs", wish("stays", "q2"));
     app.queue_is("jobs", 2, SOON).await;
 
@@ -85,6 +78,35 @@ async fn a_waiter_whose_connection_closes_leaves_the_queue_within_a_second() {
 
     let again = app.acquire("jobs", wish("leaver", "q1")).await;
     assert_eq!(again.body["code"], "request-ended");
+}
+
+/// The server reads no further while so much waits, and would not see the connection close.
+#[tokio::test]
+async fn a_waiter_leaves_the_queue_with_its_client_however_much_that_sent_behind() {
+    let app = TestApp::start().await;
+    app.holds("jobs", "first").await;
+    for (bytes, within) in [(200_000, 1), (4_000_000, 4)] {
+        let mut connection = leaver(&app, &format!("q{bytes}")).await;
+        let more = b"GET /livez HTTP/1.1\r\nhost: test\r\n\r\n".repeat(bytes / 35);
+        // As much as the server takes.
+        let sent = connection.write_all(&more);
+        let _ = tokio::time::timeout(Duration::from_millis(500), sent).await;
+        drop(connection);
+        app.queue_is("jobs", 0, Duration::from_secs(within)).await;
+    }
+}
+
+/// The connection of a client that waits as the only one.
+async fn leaver(app: &TestApp, request: &str) -> TcpStream {
+    let body = wish("leaver", request).to_string();
+    let mut connection = app.connect().await;
+    let request = format!(
+        "POST /v1/locks/jobs/acquire HTTP/1.1\r\nhost: test\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    connection.write_all(request.as_bytes()).await.unwrap();
+    app.queue_is("jobs", 1, SOON).await;
+    connection
 }
 
 #[tokio::test]
