@@ -4,14 +4,9 @@
 //! loses none that were written. A file that cannot be written to is tried again; what cannot be
 //! kept meanwhile is told as `missed`.
 
-use std::{
-    fs::{File, OpenOptions},
-    io::{self, Write},
-    num::NonZeroU32,
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+mod sink;
+
+use std::{num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -23,8 +18,9 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::error;
 
+use self::sink::Sink;
 use crate::{
     lease::{EventKind, FencingToken, Holder, LockEvent, LockKey, Mode, RequestId},
     locks::Locks,
@@ -193,7 +189,7 @@ impl Auditor {
     }
 
     fn flush(&mut self) {
-        let lines = self.sink.lines;
+        let lines = self.sink.lines();
         let metrics = self.locks.metrics();
         match tokio::task::block_in_place(|| self.sink.flush()) {
             Ok(()) => metrics.audited("written", lines),
@@ -237,96 +233,4 @@ struct MissedLine {
     at: Timestamp,
     event: &'static str,
     missed: u64,
-}
-
-/// Lines on their way to where they go.
-struct Sink {
-    target: AuditTarget,
-    out: Box<dyn Out>,
-    pending: Vec<u8>,
-    lines: u64,
-}
-
-/// A place to write to, that knows how to make it safe.
-trait Out: Write + Send {
-    fn sync(&self) -> io::Result<()>;
-}
-
-impl Out for File {
-    fn sync(&self) -> io::Result<()> {
-        self.sync_data()
-    }
-}
-
-impl Out for io::Stdout {
-    fn sync(&self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Sink {
-    fn open(target: AuditTarget) -> io::Result<Self> {
-        Ok(Self {
-            out: Self::out(&target)?,
-            target,
-            pending: Vec::new(),
-            lines: 0,
-        })
-    }
-
-    fn out(target: &AuditTarget) -> io::Result<Box<dyn Out>> {
-        Ok(match target {
-            AuditTarget::Stdout => Box::new(io::stdout()),
-            AuditTarget::File(path) => {
-                Box::new(OpenOptions::new().append(true).create(true).open(path)?)
-            }
-        })
-    }
-
-    fn is_empty(&self) -> bool {
-        self.pending.is_empty()
-    }
-
-    fn add(&mut self, line: &impl Serialize) {
-        // Writing into memory cannot fail, and neither can texts and numbers be no JSON.
-        if serde_json::to_writer(&mut self.pending, line).is_ok() {
-            self.pending.push(b'\n');
-            self.lines += 1;
-        }
-    }
-
-    /// Writes what is there. What could not be written stays, down to the byte.
-    fn flush(&mut self) -> io::Result<()> {
-        while !self.pending.is_empty() {
-            match self.out.write(&self.pending) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(written) => drop(self.pending.drain(..written)),
-                Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
-                Err(err) => return Err(err),
-            }
-        }
-        self.lines = 0;
-        self.out.flush()
-    }
-
-    fn reopen(&mut self) {
-        match Self::out(&self.target) {
-            Ok(out) => {
-                self.out = out;
-                info!("the audit log was opened anew");
-            }
-            Err(err) => {
-                warn!("the audit log cannot be opened anew, and goes on where it is: {err}")
-            }
-        }
-    }
-
-    fn end(&mut self) {
-        if self.lines > 0 {
-            error!("{} lines of the audit log are lost", self.lines);
-        }
-        if let Err(err) = self.out.sync() {
-            error!("the audit log may not be safe on its disk: {err}");
-        }
-    }
 }

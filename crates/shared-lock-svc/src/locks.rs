@@ -5,6 +5,7 @@ mod events;
 mod follow;
 mod holdings;
 mod limits;
+mod sessions;
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,7 +21,7 @@ use crate::{
     cache::LeaseCache,
     lease::{
         AcquireAllRequest, AcquireRequest, Acquisition, AllAcquisition, Claim, LeaseId, LockKey,
-        LockPage, LockView, Mode, PageRequest, Session, SessionRequest, Verified,
+        LockPage, LockView, Mode, PageRequest, Verified,
     },
     metrics::LockMetrics,
     store::{ForceRelease, Release, Renewal, Store, StoreError},
@@ -257,37 +258,6 @@ impl Locks {
     /// The store did not answer.
     pub async fn list(&self, page: &PageRequest) -> Result<LockPage, LockError> {
         Ok(self.store.list(page).await?)
-    }
-
-    /// Begins a session.
-    ///
-    /// # Errors
-    /// The store did not do it.
-    pub async fn open_session(&self, request: SessionRequest) -> Result<Session, LockError> {
-        let opening = self.store.open_session(request);
-        let outcome = self.unless_closing(opening).await;
-        self.metrics.session_opened(outcome.is_ok());
-        outcome
-    }
-
-    /// Restarts the life of a session.
-    ///
-    /// # Errors
-    /// It is gone, or the store did not answer.
-    pub async fn keep_session_alive(&self, id: LeaseId) -> Result<Renewal, LockError> {
-        let outcome = self.store.keep_lease_alive(id).await;
-        self.metrics.kept_alive("keepalive_session", &outcome);
-        outcome?.ok_or(LockError::SessionNotFound(id))
-    }
-
-    /// Ends a session and all that hangs on it; `false` if it was over.
-    ///
-    /// # Errors
-    /// The store did not do it.
-    pub async fn end_session(&self, id: LeaseId) -> Result<bool, LockError> {
-        let outcome = self.store.end_session(id).await;
-        self.metrics.released("end_session", &outcome);
-        Ok(outcome?)
     }
 
     /// What happens to the locks, from now on.

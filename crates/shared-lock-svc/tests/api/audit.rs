@@ -106,6 +106,56 @@ async fn nothing_is_lost_by_the_way_down_and_the_file_is_continued() {
     assert!(metrics.lines().any(|line| line == written), "{metrics}");
 }
 
+/// All replicas hear of everything; one of them writes it down.
+#[tokio::test]
+async fn replicas_write_each_change_once_between_them() {
+    let dir = Scratch::new("audit").unwrap();
+    let files = ["one", "two"].map(|name| dir.path().join(name));
+    let (etcd, first) = TestApp::on_etcd(&[("AUDIT_LOG", files[0].to_str().unwrap())]).await;
+    let second = TestApp::with(&[
+        ("STORAGE_TYPE", "etcd"),
+        ("ETCD_ADDR_LIST", etcd.endpoint()),
+        ("AUDIT_LOG", files[1].to_str().unwrap()),
+    ])
+    .await;
+    for turn in 0..10 {
+        let key = format!("jobs-{turn}");
+        let tenure = first.holds(&key, "me").await;
+        second.gives_back(&key, &tenure).await;
+    }
+    second.holds("forced", "me").await;
+    first.delete("/v1/locks/forced?reason=it+hangs").await;
+    let brief = json!({ "holder": "me", "ttl_ms": 2000 });
+    assert_eq!(first.acquire("brief", brief).await.status, 201);
+    let all = eventually("all is written", 2 * SOON, async || {
+        let all = files
+            .iter()
+            .flat_map(|file| lines(file))
+            .collect::<Vec<_>>();
+        match all.len() {
+            24.. => Ok(all),
+            few => Err(few),
+        }
+    })
+    .await
+    .unwrap();
+    for app in [first, second] {
+        assert!(app.service.terminate().await.unwrap().success());
+    }
+    let mut told: Vec<_> = files.iter().flat_map(|file| lines(file)).collect();
+    assert_eq!(told.len(), all.len(), "{told:#?}");
+    told.sort_by_key(|line| line["position"].as_str().unwrap().parse::<u64>().unwrap());
+    let of = |key: &str| -> Vec<_> {
+        let lines = told.iter().filter(|line| line["key"] == key);
+        lines.map(|line| line["event"].as_str().unwrap()).collect()
+    };
+    for turn in 0..10 {
+        assert_eq!(of(&format!("jobs-{turn}")), ["acquired", "released"]);
+    }
+    assert_eq!(of("forced"), ["acquired", "lost"]);
+    assert_eq!(of("brief"), ["acquired", "expired"]);
+}
+
 #[tokio::test]
 async fn a_file_that_was_moved_away_is_opened_anew_on_sighup() {
     let dir = Scratch::new("audit").unwrap();

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use serde_json::json;
 use testbed::Etcd;
 
-use crate::app::TestApp;
+use crate::{app::TestApp, sse::Events};
 
 #[tokio::test]
 async fn a_caller_cannot_tell_one_store_from_another() {
@@ -79,6 +79,7 @@ async fn native(app: &Arc<TestApp>) {
 
 /// What came after the first calls: modes, sessions, several locks, verification, notes, force.
 async fn whole(app: &TestApp) {
+    let mut events = Events::open(app, "/v1/locks/rw/events").await;
     let reader = json!({ "holder": "r", "ttl_ms": 60_000, "mode": "shared" });
     let readers = [
         app.acquire("rw", reader.clone()).await,
@@ -94,6 +95,9 @@ async fn whole(app: &TestApp) {
         Some(2),
         "{forced:?}"
     );
+    for name in ["acquired", "acquired", "lost", "lost"] {
+        assert_eq!(events.told().await, (name.to_owned(), "r".to_owned()));
+    }
     let permit =
         json!({ "holder": "p", "ttl_ms": 60_000, "mode": "permit", "limit": 3, "weight": 2 });
     assert_eq!(app.acquire("pool", permit.clone()).await.status, 201);
@@ -141,6 +145,9 @@ async fn whole(app: &TestApp) {
     let ended = app.delete(&format!("/v1/sessions/{session}")).await;
     assert_eq!(ended.body, json!({ "ended": true }));
     assert_eq!(app.inspect("two").await["holders"], json!([]));
+    let page = app.get_json("/v1/locks?prefix=po").await;
+    let holders = &page.body["locks"][0]["holders"];
+    assert_eq!(holders[0]["weight"], 2, "{page:?}");
     let gone = app
         .post_empty(&format!("/v1/sessions/{session}/keepalive"))
         .await;
