@@ -1,10 +1,12 @@
 //! The store on a real etcd. Each store here is a replica: nothing but etcd connects them.
 
+mod cut_off;
 mod idle;
 mod keepalives;
 mod lost_answers;
 mod modes;
 mod outages;
+mod paused;
 mod peers;
 mod pools;
 mod races;

@@ -16,7 +16,10 @@ use super::{
 };
 
 /// How long a caller waits for what became of a proposal whose answer is lost.
-const READ_BACK: Duration = Duration::from_millis(500);
+pub(super) const READ_BACK: Duration = Duration::from_millis(500);
+
+/// How soon that is asked again: a connection that broke is soon replaced.
+pub(super) const ANEW: Duration = Duration::from_millis(20);
 
 /// What there is of a request.
 pub(super) enum Remains {
@@ -69,13 +72,21 @@ impl Handling {
             // Whoever waits has waited long enough.
             return Err(fault);
         }
-        match timeout(READ_BACK, self.close()).await {
-            Ok(Ok(Some(remains))) => Ok(remains.next()),
-            Ok(Ok(None)) => {
+        let found = timeout(READ_BACK, async {
+            loop {
+                match self.close().await {
+                    Ok(found) => return found,
+                    Err(_) => sleep(ANEW).await,
+                }
+            }
+        });
+        match found.await {
+            Ok(Some(remains)) => Ok(remains.next()),
+            Ok(None) => {
                 self.proposed = false;
                 Err(fault)
             }
-            Ok(Err(_)) | Err(_) => Err(fault),
+            Err(_) => Err(fault),
         }
     }
 

@@ -47,7 +47,7 @@ async fn a_lost_answer_leaves_no_ghost_behind() {
         proxy.answers_dropped()
     );
     assert!(
-        failed >= 5,
+        proxy.answers_dropped() >= 30,
         "no answer was lost where it matters: {failed} failed, {told} told"
     );
 }

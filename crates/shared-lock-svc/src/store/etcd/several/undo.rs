@@ -3,13 +3,14 @@
 //! A tombstone at any of its locks stops the whole of it, so that the first lock tells what became
 //! of all.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use tokio::time::{sleep, timeout};
 
 use super::{
     super::{
         acquire::RETRY,
+        close::{ANEW, READ_BACK},
         fault::Fault,
         records::Cause,
         release::Named,
@@ -19,9 +20,6 @@ use super::{
     Group, Next, Won,
 };
 use crate::lease::{AllAcquisition, Anchor};
-
-/// How long a caller waits for what became of a proposal whose answer is lost.
-const READ_BACK: Duration = Duration::from_millis(500);
 
 impl Group {
     /// What looks show of the request; `None` if there is nothing, and something may yet come.
@@ -52,13 +50,21 @@ impl Group {
         if matches!(fault, Fault::Silent) {
             return Err(fault);
         }
-        match timeout(READ_BACK, self.close()).await {
-            Ok(Ok(Some(next))) => Ok(next),
-            Ok(Ok(None)) => {
+        let found = timeout(READ_BACK, async {
+            loop {
+                match self.close().await {
+                    Ok(found) => return found,
+                    Err(_) => sleep(ANEW).await,
+                }
+            }
+        });
+        match found.await {
+            Ok(Some(next)) => Ok(next),
+            Ok(None) => {
                 self.proposed = false;
                 Err(fault)
             }
-            Ok(Err(_)) | Err(_) => Err(fault),
+            Err(_) => Err(fault),
         }
     }
 
