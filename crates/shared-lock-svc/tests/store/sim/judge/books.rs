@@ -15,6 +15,9 @@ pub(super) struct Book {
     pub(super) holders: Vec<Holding>,
     pub(super) queue: Vec<Waiting>,
     pub(super) rests_until: Option<Moment>,
+    /// Whether it rests because of a tenure that somebody was told of: what nobody heard of may be
+    /// forgotten in a crash.
+    pub(super) rests_for_told: bool,
     /// What holders left, the last one last, from the last that was acknowledged on.
     notes: Vec<(u64, Option<Note>)>,
     pub(super) promises: Vec<Promise>,
@@ -167,7 +170,7 @@ impl Book {
         }
         self.notes = vec![(0, note)];
         let rests = lock.and_then(|lock| lock.rests_until);
-        let delayed = self.rests_until.is_some_and(|until| until > now);
+        let delayed = self.rests_for_told && self.rests_until.is_some_and(|until| until > now);
         if delayed && rests < self.rests_until && grants.is_empty() {
             faults.push(format!("the delay of {key} was lost in a restart"));
         }

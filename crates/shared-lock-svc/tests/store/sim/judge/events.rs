@@ -117,6 +117,7 @@ impl Judge {
         let session_due = session
             .and_then(|id| self.sessions.get(&id))
             .map(|it| it.due);
+        let told = self.told.contains_key(&(key.clone(), request.clone()));
         let book = self.book(key);
         let place = book.holders.iter().position(|it| it.token == grant.token);
         let Some(holding) = place.map(|place| book.holders.remove(place)) else {
@@ -139,6 +140,7 @@ impl Judge {
             && let Some(delay) = holding.delay()
         {
             book.rests_until = Some(now + delay);
+            book.rests_for_told = told;
         }
         if !allowed {
             self.fault(format!(
