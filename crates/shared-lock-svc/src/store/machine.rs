@@ -6,6 +6,7 @@
 
 mod acquire;
 mod all;
+mod calls;
 mod clock;
 mod feed;
 mod handler;
@@ -27,13 +28,10 @@ use self::{
     feed::{Feed, Origin},
     handler::Handler,
 };
-use super::{ForceRelease, Release, Renewal, StoreError, granted_ttl};
+use super::{StoreError, granted_ttl};
 use crate::{
-    lease::{
-        Claim, LeaseId, LockKey, LockPage, LockView, PageRequest, RequestId, Session,
-        SessionRequest, Verified,
-    },
-    state::{Answer, Change, Command, Event, Moment, Moved, Table},
+    lease::{LeaseId, LockKey, RequestId},
+    state::{Answer, Change, Event, Moment, Moved, Table},
 };
 
 /// Where changes go before anybody hears of them.
@@ -109,125 +107,6 @@ impl Machine {
         }
     }
 
-    fn keep_lease_alive(&self, lease: LeaseId) -> Option<Renewal> {
-        let kept = self
-            .shared
-            .ask(|table, now| table.keep_lease_alive(lease, now));
-        renewal(&kept.0)
-    }
-
-    fn keep_alive(&self, key: &LockKey, lease: LeaseId) -> Option<Renewal> {
-        let kept = self
-            .shared
-            .ask(|table, now| table.keep_alive(key, lease, now));
-        renewal(&kept.0)
-    }
-
-    async fn release(&self, key: &LockKey, release: Release) -> Result<bool, StoreError> {
-        let Release {
-            claim,
-            note,
-            trace_id,
-        } = release;
-        let origin = Origin::call(trace_id);
-        let release = Command::Release { claim, note };
-        let (answer, position) = {
-            let mut inner = self.shared.lock();
-            let answer = self.shared.apply(&mut inner, origin, |table, now| {
-                table.step(key, release, now)
-            });
-            (answer, self.shared.position())
-        };
-        self.settled(position).await?;
-        Ok(answer == Answer::Released)
-    }
-
-    async fn force_release(
-        &self,
-        key: &LockKey,
-        order: ForceRelease,
-    ) -> Result<LockView, StoreError> {
-        let (view, position) = {
-            let mut inner = self.shared.lock();
-            let mut view = self.shared.view(&mut inner, key);
-            view.waiters.clear();
-            let origin = Origin {
-                trace_id: order.trace_id,
-                reason: order.reason,
-            };
-            self.shared.apply(&mut inner, origin, |table, now| {
-                table.step(key, Command::Force, now)
-            });
-            (view, self.shared.position())
-        };
-        self.settled(position).await?;
-        Ok(view)
-    }
-
-    async fn verify(&self, key: &LockKey, claim: &Claim) -> Result<Option<Verified>, StoreError> {
-        let (verified, position) = {
-            let mut inner = self.shared.lock();
-            let now = self.shared.pass_time(&mut inner);
-            let lock = inner.table.lock(key);
-            let verified = lock
-                .and_then(|lock| lock.claimed(claim))
-                .map(|grant| Verified {
-                    fencing_token: grant.token,
-                    remaining: Some(inner.table.end_of(grant).since(now)),
-                });
-            (verified, self.shared.position())
-        };
-        self.settled(position).await?;
-        Ok(verified)
-    }
-
-    async fn inspect(&self, key: &LockKey) -> Result<LockView, StoreError> {
-        let (view, position) = {
-            let mut inner = self.shared.lock();
-            (self.shared.view(&mut inner, key), self.shared.position())
-        };
-        self.settled(position).await?;
-        Ok(view)
-    }
-
-    async fn list(&self, page: &PageRequest) -> Result<LockPage, StoreError> {
-        let (page, position) = {
-            let mut inner = self.shared.lock();
-            let now = self.shared.pass_time(&mut inner);
-            (views::page(&inner.table, page, now), self.shared.position())
-        };
-        self.settled(position).await?;
-        Ok(page)
-    }
-
-    async fn open_session(&self, request: SessionRequest) -> Result<Session, StoreError> {
-        let ttl = granted_ttl(request.ttl)?;
-        let (id, position) = {
-            let mut inner = self.shared.lock();
-            inner.is_open()?;
-            let id = inner.fresh_lease();
-            self.shared
-                .apply(&mut inner, Origin::default(), |table, now| {
-                    table.open_session(id, request.holder, ttl, now)
-                });
-            (id, self.shared.position())
-        };
-        self.settled(position).await?;
-        // Its life begins when it is told.
-        let remaining = self.keep_lease_alive(id).map(|kept| kept.remaining);
-        Ok(Session {
-            id,
-            ttl,
-            remaining: remaining.unwrap_or_default(),
-        })
-    }
-
-    async fn end_session(&self, id: LeaseId) -> Result<bool, StoreError> {
-        let (answer, position) = self.shared.ask(|table, now| table.end_session(id, now));
-        self.settled(position).await?;
-        Ok(answer == Answer::Released)
-    }
-
     /// Whether what has been written so far is safe.
     async fn ready(&self) -> Result<(), StoreError> {
         self.settled(self.shared.position()).await
@@ -245,6 +124,11 @@ impl Machine {
         if let Err(err) = self.ready().await {
             tracing::warn!("the last changes may not have reached the disk: {err}");
         }
+    }
+
+    async fn told<T>(&self, (answer, position): Told<T>) -> Result<T, StoreError> {
+        self.settled(position).await?;
+        Ok(answer)
     }
 
     async fn settled(&self, position: u64) -> Result<(), StoreError> {
@@ -272,10 +156,10 @@ impl Shared {
             .map_or(0, |journal| journal.position())
     }
 
-    /// Moves the table by a call that has no trace.
-    fn ask(&self, step: impl FnOnce(&mut Table, Moment) -> Moved) -> Told<Answer> {
+    /// Moves the table by a call that needs nothing else.
+    fn ask(&self, origin: Origin, step: impl FnOnce(&mut Table, Moment) -> Moved) -> Told<Answer> {
         let mut inner = self.lock();
-        let answer = self.apply(&mut inner, Origin::default(), step);
+        let answer = self.apply(&mut inner, origin, step);
         (answer, self.position())
     }
 
@@ -309,13 +193,6 @@ impl Shared {
     fn pass_time(&self, inner: &mut Inner) -> Moment {
         self.apply(inner, Origin::default(), Table::tick);
         self.clock.now()
-    }
-
-    fn view(&self, inner: &mut Inner, key: &LockKey) -> LockView {
-        let now = self.pass_time(inner);
-        let lock = inner.table.lock(key);
-        lock.map(|lock| views::view(&inner.table, lock, now))
-            .unwrap_or_default()
     }
 
     /// Lets time pass, and says when it is to be called again.
@@ -381,16 +258,6 @@ async fn keep_time(shared: Weak<Shared>, alarm: Arc<Notify>) {
             },
             None => alarm.notified().await,
         }
-    }
-}
-
-fn renewal(answer: &Answer) -> Option<Renewal> {
-    match answer {
-        Answer::Renewed(ttl) => Some(Renewal {
-            ttl: *ttl,
-            remaining: *ttl,
-        }),
-        _ => None,
     }
 }
 

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     lease::{AcquireRequest, Acquisition, Anchor, Held, Tenure},
-    state::{Answer, Cause, Command, Wish},
+    state::{Answer, Cause, Command, Table, Wish},
 };
 
 /// How an acquire begins: with an answer, or with a handler that waits for one.
@@ -83,7 +83,7 @@ impl Machine {
         });
         let wait = request.wait;
         let acquire = Command::Acquire { wish, wait };
-        let step = |table: &mut crate::state::Table, now| table.step(&id.0, acquire, now);
+        let step = |table: &mut Table, now| table.step(&id.0, acquire, now);
         let acquisition = match shared.apply(&mut inner, Origin::default(), step) {
             Answer::Granted | Answer::Queued => {
                 let (handler, handling) = Handler::new(shared, id.clone());
@@ -94,10 +94,7 @@ impl Machine {
             Answer::Ended => Acquisition::RequestEnded,
             Answer::SessionGone => Acquisition::SessionGone,
             Answer::Deadlock(ring) => Acquisition::Deadlock(ring),
-            _ => {
-                let lock = inner.table.lock(&id.0);
-                Acquisition::Held(views::held(&inner.table, lock, shared.clock.now()))
-            }
+            _ => Acquisition::Held(views::held(&inner.table, &id.0, shared.clock.now())),
         };
         Ok(Begun::Done((acquisition, shared.position())))
     }
@@ -120,7 +117,7 @@ impl Machine {
             return Acquisition::RequestEnded;
         };
         let lease = grant.wish.lease_id;
-        let step = |table: &mut crate::state::Table, now| table.keep_lease_alive(lease, now);
+        let step = |table: &mut Table, now| table.keep_lease_alive(lease, now);
         self.shared.apply(&mut inner, Origin::default(), step);
         if let Some(handler) = inner.handlers.get_mut(handling.id()) {
             handler.told = true;
@@ -144,26 +141,19 @@ impl Machine {
                 request: request.clone(),
                 cause: Cause::WaitOver,
             };
-            let step = |table: &mut crate::state::Table, now| table.step(key, leave, now);
+            let step = |table: &mut Table, now| table.step(key, leave, now);
             if self.shared.apply(&mut inner, Origin::default(), step) != Answer::Held {
                 return None;
             }
         } else if handling.look_in(&inner) != Look::Waiting {
             return None;
         }
-        let lock = inner.table.lock(key);
-        let held = views::held(&inner.table, lock, self.shared.clock.now());
+        let held = views::held(&inner.table, key, self.shared.clock.now());
         Some((held, self.shared.position()))
     }
 
     fn held(&self, handling: &Handling) -> Held {
         let inner = self.shared.lock();
-        let lock = inner.table.lock(&handling.id().0);
-        views::held(&inner.table, lock, self.shared.clock.now())
-    }
-
-    pub(super) async fn told<T>(&self, (answer, position): Told<T>) -> Result<T, StoreError> {
-        self.settled(position).await?;
-        Ok(answer)
+        views::held(&inner.table, &handling.id().0, self.shared.clock.now())
     }
 }

@@ -119,8 +119,7 @@ impl Attempt {
                 self.acquired(&inner, several.session)
             }
             Answer::HeldAt(key) => {
-                let lock = inner.table.lock(&key);
-                let held = views::held(&inner.table, lock, shared.clock.now());
+                let held = views::held(&inner.table, &key, shared.clock.now());
                 AllAcquisition::Held(key, held)
             }
             Answer::Known => AllAcquisition::RequestKnown,

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use super::{Inner, Origin, Shared, StoreError, closed};
 use crate::{
     lease::{Claim, LockKey, RequestId},
-    state::{Cause, Command},
+    state::{Cause, Command, Table},
 };
 
 /// What the machine knows of a running acquire. The same request arriving again joins it.
@@ -128,7 +128,7 @@ impl Drop for Handling {
                 claim: Claim::Request(request.clone()),
                 note: None,
             };
-            let step = |table: &mut crate::state::Table, now| table.step(key, end, now);
+            let step = |table: &mut Table, now| table.step(key, end, now);
             self.shared.apply(&mut inner, Origin::default(), step);
         }
     }

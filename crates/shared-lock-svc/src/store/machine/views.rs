@@ -1,12 +1,13 @@
 //! Locks as others see them.
 
 use crate::{
-    lease::{Held, HolderView, LockPage, LockView, PageRequest, WaiterView},
+    lease::{Held, HolderView, LockKey, LockPage, LockView, PageRequest, WaiterView},
     state::{Lock, Moment, Table},
 };
 
 /// What somebody is told who does not get the lock.
-pub(super) fn held(table: &Table, lock: Option<&Lock>, now: Moment) -> Held {
+pub(super) fn held(table: &Table, key: &LockKey, now: Moment) -> Held {
+    let lock = table.lock(key);
     let grant = lock.and_then(|lock| lock.grants.first());
     Held {
         holder: grant.map(|grant| grant.wish.holder.clone()),
@@ -17,8 +18,28 @@ pub(super) fn held(table: &Table, lock: Option<&Lock>, now: Moment) -> Held {
     }
 }
 
-/// What everybody may see.
-pub(super) fn view(table: &Table, lock: &Lock, now: Moment) -> LockView {
+/// What everybody may see of a lock.
+pub(super) fn view(table: &Table, key: &LockKey, now: Moment) -> LockView {
+    let lock = table.lock(key);
+    lock.map(|lock| as_it_stands(table, lock, now))
+        .unwrap_or_default()
+}
+
+/// A page of the locks that somebody holds or waits for.
+pub(super) fn page(table: &Table, page: &PageRequest, now: Moment) -> LockPage {
+    let mut busy = table.busy(&page.prefix, page.after.as_ref());
+    let locks = busy
+        .by_ref()
+        .take(page.limit)
+        .map(|(key, lock)| (key.clone(), as_it_stands(table, lock, now)))
+        .collect();
+    LockPage {
+        locks,
+        more: busy.next().is_some(),
+    }
+}
+
+fn as_it_stands(table: &Table, lock: &Lock, now: Moment) -> LockView {
     let holders = lock.grants.iter().map(|grant| HolderView {
         holder: Some(grant.wish.holder.clone()),
         mode: grant.wish.mode,
@@ -36,19 +57,5 @@ pub(super) fn view(table: &Table, lock: &Lock, now: Moment) -> LockView {
     LockView {
         holders: holders.collect(),
         waiters: waiters.collect(),
-    }
-}
-
-/// A page of the locks that somebody holds or waits for.
-pub(super) fn page(table: &Table, page: &PageRequest, now: Moment) -> LockPage {
-    let mut busy = table.busy(&page.prefix, page.after.as_ref());
-    let locks = busy
-        .by_ref()
-        .take(page.limit)
-        .map(|(key, lock)| (key.clone(), view(table, lock, now)))
-        .collect();
-    LockPage {
-        locks,
-        more: busy.next().is_some(),
     }
 }

@@ -16,8 +16,8 @@ use self::{
     holding::{Kept, Tenure},
 };
 use super::{
+    messages::{Ask, Reply},
     rng::Rng,
-    server::{Ask, Reply},
 };
 
 /// How long after the end of its wait an answer counts as lost.

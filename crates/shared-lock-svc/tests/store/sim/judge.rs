@@ -17,7 +17,7 @@ use shared_lock_svc::{
 };
 
 use self::books::{Book, Promise};
-use super::server::{Ask, Id};
+use super::messages::{Ask, Id};
 
 #[derive(Default)]
 pub(crate) struct Judge {

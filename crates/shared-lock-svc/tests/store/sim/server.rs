@@ -1,5 +1,8 @@
 //! The server: the machine, its journal, and the requests that are being answered.
 
+mod moving;
+mod telling;
+
 use std::{
     collections::{HashMap, VecDeque},
     sync::Arc,
@@ -7,80 +10,16 @@ use std::{
 };
 
 use shared_lock_svc::{
-    lease::{Claim, FencingToken, Holder, LeaseId, LockKey, Note, RequestId},
-    state::{Answer, Cause, Change, Command, Event, Moment, Moved, Several, Table, Wish},
+    lease::{Claim, LeaseId, LockKey, RequestId},
+    state::{Answer, Cause, Change, Event, Moment, Several, Table, Wish},
 };
 
-use super::{bugs::Bugs, disk::Disk, judge::Judge};
-
-/// A message to the server; the last two it sends to itself.
-#[derive(Debug, Clone)]
-pub(crate) enum Ask {
-    Acquire {
-        key: LockKey,
-        wish: Arc<Wish>,
-        wait: Duration,
-    },
-    AcquireAll {
-        several: Several,
-        wait: Duration,
-    },
-    /// The server finds the id.
-    OpenSession {
-        id: Option<LeaseId>,
-        holder: Holder,
-        ttl: Duration,
-    },
-    EndSession(LeaseId),
-    KeepAlive(LeaseId),
-    Release {
-        key: LockKey,
-        claim: Claim,
-        note: Option<Note>,
-    },
-    Force(LockKey),
-    Leave {
-        key: LockKey,
-        request: RequestId,
-        cause: Cause,
-    },
-    Tick,
-}
-
-/// A message from the server.
-#[derive(Debug, Clone)]
-pub(crate) enum Reply {
-    Acquired {
-        tenures: Vec<(LockKey, FencingToken)>,
-        lease: LeaseId,
-        ttl: Duration,
-        elapsed: Duration,
-    },
-    SessionOpened {
-        id: LeaseId,
-        ttl: Duration,
-        elapsed: Duration,
-    },
-    Held,
-    Known,
-    Ended,
-    SessionGone,
-    Deadlock,
-    Renewed(Duration),
-    Gone,
-    Done,
-}
-
-/// Whom a reply is for: a client, and the call that it answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Caller {
-    pub(crate) client: usize,
-    pub(crate) call: u64,
-    pub(crate) arrived: Moment,
-}
-
-/// A request at a lock; one for several locks goes by the first of them.
-pub(crate) type Id = (LockKey, RequestId);
+use super::{
+    bugs::Bugs,
+    disk::Disk,
+    judge::Judge,
+    messages::{Ask, Caller, Id, Reply},
+};
 
 pub(crate) struct Server {
     pub(crate) table: Table,
@@ -320,106 +259,7 @@ impl Server {
         }
     }
 
-    /// The answers that need not wait any longer.
-    pub(crate) fn answers(&mut self, judge: &mut Judge, now: Moment) -> Replies {
-        let mut replies = Vec::new();
-        let early = self.bugs.answers_before_sync;
-        let (due, later): (VecDeque<_>, _) = self
-            .pending
-            .drain(..)
-            .partition(|(position, _)| *position <= self.synced || early);
-        self.pending = later;
-        for (position, pending) in due {
-            match pending {
-                Pending::Reply(caller, reply) => replies.push((caller, reply)),
-                Pending::Tell(id) => replies.extend(self.tell(&id, judge, now)),
-                Pending::TellAll(caller, several) => {
-                    replies.push((caller, self.tell_all(caller, &several, judge, now)));
-                }
-                Pending::Acknowledged(ended) => judge.acknowledged(ended, position),
-                Pending::Opened(caller, id, ttl) => {
-                    let reply = match self.carry_out(&Ask::KeepAlive(id), judge, now) {
-                        Answer::Renewed(_) => {
-                            judge.tells_session(id, now + ttl);
-                            let elapsed = now.since(caller.arrived);
-                            Reply::SessionOpened { id, ttl, elapsed }
-                        }
-                        _ => Reply::SessionGone,
-                    };
-                    replies.push((caller, reply));
-                }
-            }
-        }
-        replies
-    }
-
-    /// Nobody hears of a tenure that is over; who hears of one has its full life before it.
-    fn tell(&mut self, id: &Id, judge: &mut Judge, now: Moment) -> Replies {
-        let (key, request) = id;
-        let lock = self.table.lock(key);
-        let grant = lock.and_then(|lock| lock.grant_of(request)).cloned();
-        let Some(callers) = self.handlers.remove(id) else {
-            return Vec::new();
-        };
-        let lease = grant.as_ref().map(|grant| grant.wish.lease_id);
-        let kept = lease.map(|lease| self.carry_out(&Ask::KeepAlive(lease), judge, now));
-        let (Some(grant), Some(Answer::Renewed(ttl))) = (grant, kept) else {
-            return callers
-                .into_iter()
-                .map(|caller| (caller, Reply::Ended))
-                .collect();
-        };
-        let note = self.table.lock(key).and_then(|lock| lock.note.clone());
-        judge.tells(id, &grant, note, now + ttl);
-        let reply = |caller: Caller| Reply::Acquired {
-            tenures: vec![(key.clone(), grant.token)],
-            lease: grant.wish.lease_id,
-            ttl,
-            elapsed: now.since(caller.arrived),
-        };
-        callers
-            .into_iter()
-            .map(|caller| (caller, reply(caller)))
-            .collect()
-    }
-
-    fn tell_all(
-        &mut self,
-        caller: Caller,
-        several: &Several,
-        judge: &mut Judge,
-        now: Moment,
-    ) -> Reply {
-        let keep = Ask::KeepAlive(several.session);
-        let Answer::Renewed(ttl) = self.carry_out(&keep, judge, now) else {
-            return Reply::SessionGone;
-        };
-        let tenure = |(key, wish): &(LockKey, Arc<Wish>)| {
-            let lock = self.table.lock(key)?;
-            let grant = lock.grant_of(&wish.request_id)?.clone();
-            Some((key.clone(), grant, lock.note.clone()))
-        };
-        let all: Option<Vec<_>> = several.wishes.iter().map(tenure).collect();
-        let Some(all) = all else {
-            self.give_back(several, judge, now);
-            return Reply::Ended;
-        };
-        judge.tells_session(several.session, now + ttl);
-        let mut tenures = Vec::new();
-        for (key, grant, note) in all {
-            let id = (key.clone(), grant.wish.request_id.clone());
-            judge.tells(&id, &grant, note, now + ttl);
-            tenures.push((key, grant.token));
-        }
-        Reply::Acquired {
-            tenures,
-            lease: several.session,
-            ttl,
-            elapsed: now.since(caller.arrived),
-        }
-    }
-
-    fn give_back(&mut self, several: &Several, judge: &mut Judge, now: Moment) {
+    pub(super) fn give_back(&mut self, several: &Several, judge: &mut Judge, now: Moment) {
         for (key, wish) in &several.wishes {
             self.end(key.clone(), wish.request_id.clone(), judge, now);
         }
@@ -432,52 +272,6 @@ impl Server {
         let claim = Claim::Request(request);
         let note = None;
         self.carry_out(&Ask::Release { key, claim, note }, judge, now);
-    }
-
-    /// Moves the table, with the judge looking on, and sees to what that entails.
-    fn carry_out(&mut self, ask: &Ask, judge: &mut Judge, now: Moment) -> Answer {
-        judge.asked(ask);
-        let moved = self.moves(ask.clone(), now);
-        if !moved.changes.is_empty() {
-            self.written += 1;
-            let last_token = self.table.last_token();
-            self.unsynced.push_back((moved.changes.clone(), last_token));
-        }
-        judge.moved(ask, &moved, self.written, now);
-        for (key, event) in &moved.events {
-            self.follow_up(key, event);
-        }
-        self.try_again(judge, now);
-        moved.answer
-    }
-
-    fn moves(&mut self, ask: Ask, now: Moment) -> Moved {
-        let table = &mut self.table;
-        match ask {
-            Ask::Acquire { key, wish, wait } => {
-                let acquire = Command::Acquire { wish, wait };
-                table.step(&key, acquire, now)
-            }
-            Ask::AcquireAll { several, .. } if self.bugs.all_means_some => {
-                self.bugs.take_some(table, &several, now)
-            }
-            Ask::AcquireAll { several, .. } => table.acquire_all(&several, now),
-            Ask::OpenSession { id, holder, ttl } => {
-                table.open_session(id.unwrap_or(LeaseId(0)), holder, ttl, now)
-            }
-            Ask::EndSession(id) => table.end_session(id, now),
-            Ask::KeepAlive(lease) => table.keep_lease_alive(lease, now),
-            Ask::Release { key, claim, note } => {
-                table.step(&key, Command::Release { claim, note }, now)
-            }
-            Ask::Force(key) => table.step(&key, Command::Force, now),
-            Ask::Leave {
-                key,
-                request,
-                cause,
-            } => table.step(&key, Command::Leave { request, cause }, now),
-            Ask::Tick => table.tick(now),
-        }
     }
 
     fn follow_up(&mut self, key: &LockKey, event: &Event) {

@@ -10,6 +10,7 @@ mod bugs;
 mod client;
 mod disk;
 mod judge;
+mod messages;
 mod resource;
 mod rng;
 mod server;

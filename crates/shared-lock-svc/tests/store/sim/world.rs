@@ -17,9 +17,10 @@ use super::{
     client::{Client, Want},
     disk::Disk,
     judge::Judge,
+    messages::{Ask, Caller, Id, Reply},
     resource::{Resource, Written},
     rng::Rng,
-    server::{Ask, Caller, Id, Reply, Server},
+    server::Server,
 };
 
 const CLIENTS: usize = 5;

@@ -6,7 +6,7 @@ use shared_lock_svc::{
 };
 
 use super::{Asked, Client, PATIENCE, Want};
-use crate::sim::{rng::Rng, server::Ask};
+use crate::sim::{messages::Ask, rng::Rng};
 
 pub(super) struct Chore {
     pub(super) call: u64,

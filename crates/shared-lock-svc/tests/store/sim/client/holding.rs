@@ -9,8 +9,8 @@ use shared_lock_svc::{
 
 use super::{Client, Want};
 use crate::sim::{
+    messages::{Ask, Reply},
     rng::Rng,
-    server::{Ask, Reply},
 };
 
 /// A lease that is kept alive.

@@ -8,7 +8,7 @@ use shared_lock_svc::{
 };
 
 use super::{Asked, Asking, Client, MOST};
-use crate::sim::{rng::Rng, server::Ask};
+use crate::sim::{messages::Ask, rng::Rng};
 
 /// A lease that the server is to find.
 const UNKNOWN: LeaseId = LeaseId(0);

@@ -9,7 +9,7 @@ use super::{
     Judge,
     books::{Holding, Waiting},
 };
-use crate::sim::server::Ask;
+use crate::sim::messages::Ask;
 
 impl Judge {
     pub(super) fn happened(
