@@ -136,3 +136,33 @@ fn a_table_forgets_idle_locks_but_not_their_tokens() {
     let token = |key| table.lock(key).unwrap().grants[0].token.0.get();
     assert_eq!((token(&key), token(&other)), (2, 3));
 }
+
+/// Both get the lock at once when its holder lets go, so neither waits for the other's end.
+#[test]
+fn readers_behind_one_another_are_no_ring() {
+    let mut table = Table::default();
+    let (read, held) = (LockKey::parse("a").unwrap(), LockKey::parse("b").unwrap());
+    for session in [1, 2] {
+        table.open_session(LeaseId(session), Holder::unnamed(), LONG, at(0));
+    }
+    let within = |name: &str, session, mode| {
+        let Command::Acquire { wish, .. } = acquire(name, LONG) else {
+            unreachable!()
+        };
+        let wish = Arc::new(Wish {
+            mode,
+            lease_id: LeaseId(session),
+            in_session: true,
+            ..(*wish).clone()
+        });
+        Command::Acquire { wish, wait: LONG }
+    };
+    table.step(&read, acquire("writer", Duration::ZERO), at(0));
+    table.step(&held, within("holds", 2, Mode::Exclusive), at(0));
+    table.step(&read, within("reads.first", 1, Mode::Shared), at(1));
+    table.step(&read, within("reads.second", 2, Mode::Shared), at(1));
+    let outcome = table.step(&held, within("waits", 1, Mode::Exclusive), at(2));
+    assert_eq!(outcome.answer, Answer::Queued);
+    let ring = table.step(&read, within("writes", 2, Mode::Exclusive), at(2));
+    assert!(matches!(ring.answer, Answer::Deadlock(_)), "{ring:?}");
+}
