@@ -33,7 +33,12 @@ use crate::{
     locks::Locks,
     metrics::LockMetrics,
     settings::{Settings, StorageType, Written},
-    store::{self as lock_store, embedded::EmbeddedStore, etcd::EtcdStore, memory::MemoryStore},
+    store::{
+        self as lock_store,
+        embedded::EmbeddedStore,
+        etcd::{EtcdMetrics, EtcdOptions, EtcdStore},
+        memory::MemoryStore,
+    },
 };
 
 /// Runs the service until SIGTERM or SIGINT.
@@ -53,7 +58,7 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
         true => Some(start_cache(settings.cache_size, &registry)?),
         false => None,
     };
-    let store = Store::open(&settings).await?;
+    let store = Store::open(&settings, &registry).await?;
     let limits = &settings.limits;
     let rules = limits.rules(settings.token_epoch, settings.compat.go_replicas.0);
     let locks = Arc::new(Locks::start(
@@ -140,10 +145,15 @@ struct Store {
 }
 
 impl Store {
-    async fn open(settings: &Written) -> anyhow::Result<Self> {
+    async fn open(settings: &Written, registry: &Registry) -> anyhow::Result<Self> {
         match settings.storage_type {
             StorageType::Etcd => {
-                let options = settings.etcd.options(settings.token_epoch.clone());
+                let metrics = EtcdMetrics::new()?;
+                metrics.register(registry)?;
+                let options = EtcdOptions {
+                    metrics: Some(metrics),
+                    ..settings.etcd.options(settings.token_epoch.clone())
+                };
                 let store = EtcdStore::connect(options).await?;
                 Ok(Self::of("etcd", Arc::new(store)))
             }

@@ -44,9 +44,11 @@ mod tombstones;
 mod view;
 mod watch;
 
+mod alarm;
 mod batch;
 mod client;
 mod fault;
+mod metrics;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -59,7 +61,6 @@ use tokio::{
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::Instrument;
 
-pub use self::options::{EtcdOptions, EtcdTls};
 use self::{
     client::Etcd,
     fault::Fault,
@@ -74,6 +75,10 @@ use self::{
     table::Parting,
     tombstones::Tombstones,
     view::View,
+};
+pub use self::{
+    metrics::EtcdMetrics,
+    options::{EtcdOptions, EtcdTls},
 };
 use super::{
     ForceRelease, LockFeed, LockIndex, LockStore, Release, Renewal, SessionStore, StoreError,
@@ -143,12 +148,16 @@ impl EtcdStore {
     /// The options cannot work: no endpoint, an unreadable certificate, a tombstone TTL too short.
     pub async fn connect(options: EtcdOptions) -> anyhow::Result<Self> {
         options.check()?;
+        let metrics = match &options.metrics {
+            Some(metrics) => metrics.clone(),
+            None => EtcdMetrics::new()?,
+        };
         let stopped = CancellationToken::new();
         let (keepalives, questions) = KeepAlives::new();
         let (revocations, doomed) = Revocations::new();
         let replica = Replica::new();
         let core = Arc::new(Core {
-            etcd: Arc::new(Etcd::new(options.clone())),
+            etcd: Arc::new(Etcd::new(options.clone(), metrics)),
             keepalives,
             pools: Pools::default(),
             revocations,
@@ -217,6 +226,9 @@ impl Core {
             .spawn(async move { core.revoke_leases(doomed).await });
         let core = Arc::clone(self);
         self.tasks.spawn(async move { core.etcd.probe().await });
+        let core = Arc::clone(self);
+        self.tasks
+            .spawn(async move { core.etcd.listen_for_alarm().await });
         let core = Arc::clone(self);
         self.tasks.spawn(async move {
             core.closing.run_until_cancelled(core.live()).await;

@@ -1,6 +1,7 @@
 //! The store on a real etcd. Each store here is a replica: nothing but etcd connects them.
 
 mod cut_off;
+mod batches;
 mod idle;
 mod keepalives;
 mod lost_answers;

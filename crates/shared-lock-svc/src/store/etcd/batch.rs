@@ -11,16 +11,20 @@ use std::{
 
 use etcd_client::{Txn, TxnOp, TxnOpResponse};
 use tokio::{sync::oneshot, task::JoinSet, time::Instant};
+use tracing::{Instrument, Span};
 
 use super::{
-    client::{Answer, Etcd, Repeat},
+    client::{Answer, Call, Etcd, span_of},
     fault::Fault,
     keys::Segment,
     proposal::{Company, Proposal},
 };
 
-/// Transactions under way at a time.
+/// Transactions under way at a time: then what comes waits, for company.
 const UNDER_WAY: usize = 4;
+
+/// Transactions under way where proposals of one lock are left over: company will not help them.
+const MOST_UNDER_WAY: usize = 32;
 
 /// Proposals in one transaction.
 const MOST: usize = 120;
@@ -51,6 +55,7 @@ struct State {
 struct Passenger {
     proposal: Proposal,
     since: Instant,
+    span: Span,
     told: oneshot::Sender<Result<Answer, Fault>>,
 }
 
@@ -64,10 +69,14 @@ impl Passenger {
 impl Etcd {
     /// Proposes a transaction: the one place where locks change.
     pub(super) async fn propose(self: &Arc<Self>, proposal: Proposal) -> Result<Answer, Fault> {
+        if proposal.adds {
+            self.may_add()?;
+        }
         let (told, answer) = oneshot::channel();
         self.batches().waiting.push_back(Passenger {
             proposal,
             since: Instant::now(),
+            span: span_of("propose"),
             told,
         });
         self.depart();
@@ -78,18 +87,32 @@ impl Etcd {
 
     /// Sends as many transactions on their way as may be.
     fn depart(self: &Arc<Self>) {
-        while let Some(batch) = self.form() {
-            let place = UnderWay(Arc::clone(self));
-            tokio::spawn(async move {
+        let mut most = UNDER_WAY;
+        while let Some((batch, left)) = self.form(most) {
+            if left {
+                most = MOST_UNDER_WAY;
+            }
+            let place = UnderWay::new(Arc::clone(self));
+            for passenger in &batch {
+                passenger
+                    .span
+                    .record("db.operation.batch.size", batch.len());
+            }
+            self.metrics.batch_size.observe(batch.len() as f64);
+            let first = batch[0].span.clone();
+            let carried = async move {
                 place.0.carry(batch).await;
                 drop(place);
-            });
+            };
+            tokio::spawn(carried.instrument(first));
         }
     }
 
-    fn form(&self) -> Option<Vec<Passenger>> {
+    /// A batch of those who wait, if there is room for one more on the way; also whether any of them
+    /// was left, since the lock it names is in the batch.
+    fn form(&self, most: usize) -> Option<(Vec<Passenger>, bool)> {
         let mut state = self.batches();
-        if state.under_way == UNDER_WAY {
+        if state.under_way >= most {
             return None;
         }
         let mut batch = Batch::default();
@@ -106,21 +129,21 @@ impl Etcd {
                 left.extend(batch.board(next));
             }
         }
+        let conflicts = batch.conflicts;
         left.append(&mut state.waiting);
         state.waiting = left;
         if batch.passengers.is_empty() {
             return None;
         }
         state.under_way += 1;
-        Some(batch.passengers)
+        Some((batch.passengers, conflicts))
     }
 
     async fn carry(self: &Arc<Self>, mut batch: Vec<Passenger>) {
         if batch.len() == 1 {
             let Some(only) = batch.pop() else { return };
-            let answer = self
-                .transact(only.proposal.txn.clone(), Repeat::Never)
-                .await;
+            let txn = only.proposal.txn.clone();
+            let answer = self.transact(txn, Call::once("txn")).await;
             return only.tell(answer);
         }
         let nested: Vec<TxnOp> = batch
@@ -128,7 +151,7 @@ impl Etcd {
             .map(|one| TxnOp::txn(one.proposal.txn.clone()))
             .collect();
         match self
-            .transact(Txn::new().and_then(nested), Repeat::Never)
+            .transact(Txn::new().and_then(nested), Call::once("txn"))
             .await
         {
             Ok(answer) => {
@@ -157,7 +180,7 @@ impl Etcd {
             let etcd = Arc::clone(self);
             under_way.spawn(async move {
                 let txn = passenger.proposal.txn.clone();
-                let answer = etcd.transact(txn, Repeat::Never).await;
+                let answer = etcd.transact(txn, Call::once("txn")).await;
                 passenger.tell(answer);
             });
         }
@@ -175,8 +198,16 @@ impl Etcd {
 /// A transaction under way; when it is back, the next may go.
 struct UnderWay(Arc<Etcd>);
 
+impl UnderWay {
+    fn new(etcd: Arc<Etcd>) -> Self {
+        etcd.metrics.transactions.inc();
+        Self(etcd)
+    }
+}
+
 impl Drop for UnderWay {
     fn drop(&mut self) {
+        self.0.metrics.transactions.dec();
         self.0.batches().under_way -= 1;
         self.0.depart();
     }
@@ -201,6 +232,8 @@ struct Batch {
     passengers: Vec<Passenger>,
     /// Locks of the passengers, and of those who were left: nobody passes them.
     locks: HashSet<Segment>,
+    /// Somebody was left because of a lock.
+    conflicts: bool,
     bytes: usize,
     width: usize,
     /// Nobody else may come along.
@@ -229,11 +262,12 @@ impl Batch {
         None
     }
 
-    fn fits(&self, proposal: &Proposal) -> bool {
+    fn fits(&mut self, proposal: &Proposal) -> bool {
         let Company::Beside(locks) = &proposal.company else {
             return self.passengers.is_empty();
         };
         if locks.iter().any(|lock| self.locks.contains(lock)) {
+            self.conflicts = true;
             return false;
         }
         let operations = self.passengers.len() + 1 + self.width.max(proposal.width);
@@ -249,125 +283,4 @@ fn travels_alone(proposal: &Proposal) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use etcd_client::Compare;
-    use tokio::sync::oneshot::Receiver;
-
-    use super::*;
-    use crate::{
-        lease::LockKey,
-        store::etcd::{EtcdOptions, keys::LockPath},
-    };
-
-    fn path(name: &str) -> LockPath {
-        LockPath::of(&LockKey::parse_compat(name).unwrap())
-    }
-
-    fn proposal(lock: &str, bytes: usize) -> Proposal {
-        let puts = [TxnOp::put("k", vec![0; bytes], None)];
-        Proposal::of(&path(lock), Txn::new().and_then(puts))
-    }
-
-    fn wide(lock: &str, width: usize) -> Proposal {
-        let compare = Compare::version("k", etcd_client::CompareOp::Equal, 0);
-        Proposal::of(&path(lock), Txn::new().when(vec![compare; width]))
-    }
-
-    /// An etcd where these wait, with what they will be told.
-    fn waiting(
-        proposals: impl IntoIterator<Item = Proposal>,
-    ) -> (Etcd, Vec<Receiver<Result<Answer, Fault>>>) {
-        let etcd = Etcd::new(EtcdOptions::new(["http://127.0.0.1:1"]));
-        let mut answers = Vec::new();
-        for proposal in proposals {
-            let (told, answer) = oneshot::channel();
-            let since = Instant::now();
-            etcd.batches().waiting.push_back(Passenger {
-                proposal,
-                since,
-                told,
-            });
-            answers.push(answer);
-        }
-        (etcd, answers)
-    }
-
-    /// Sizes of the batches that form of these.
-    fn sizes(proposals: impl IntoIterator<Item = Proposal>) -> Vec<usize> {
-        let (etcd, _answers) = waiting(proposals);
-        std::iter::from_fn(|| {
-            etcd.batches().under_way = 0;
-            etcd.form().map(|batch| batch.len())
-        })
-        .collect()
-    }
-
-    #[test]
-    fn a_lock_is_in_a_batch_once_and_its_proposals_keep_their_order() {
-        let (etcd, _answers) = waiting([
-            proposal("a", 1),
-            proposal("a", 2),
-            proposal("b", 3),
-            Proposal::of_all([&path("b"), &path("c")], Txn::new()),
-            proposal("c", 5),
-        ]);
-        let mut rounds = Vec::new();
-        while let Some(batch) = etcd.form() {
-            rounds.push(
-                batch
-                    .iter()
-                    .map(|one| one.proposal.bytes)
-                    .collect::<Vec<_>>(),
-            );
-            etcd.batches().under_way = 0;
-        }
-        let bytes = |lock, bytes| proposal(lock, bytes).bytes;
-        let both = Proposal::of_all([&path("b"), &path("c")], Txn::new()).bytes;
-        let expected = [
-            vec![bytes("a", 1), bytes("b", 3)],
-            vec![bytes("a", 2), both],
-            vec![bytes("c", 5)],
-        ];
-        assert_eq!(rounds, expected);
-    }
-
-    #[test]
-    fn batches_are_bounded_by_count_and_width_and_bytes() {
-        let small = (0..250).map(|one| proposal(&format!("{one}"), 10));
-        assert_eq!(sizes(small), [120, 120, 10]);
-        let width = (0..200).map(|one| wide(&format!("{one}"), 20));
-        assert_eq!(sizes(width), [108, 92]);
-        let heavy = (0..20).map(|one| proposal(&format!("{one}"), 60 << 10));
-        assert_eq!(sizes(heavy), [8, 8, 4]);
-    }
-
-    #[test]
-    fn what_is_large_or_wants_no_company_travels_alone() {
-        let alone = Proposal::alone(Txn::new());
-        let large = proposal("large", 65 << 10);
-        let others = ["a", "b", "c"].map(|lock| proposal(lock, 1));
-        let [a, b, c] = others;
-        assert_eq!(sizes([a, alone.clone(), b, large.clone(), c]), [3, 1, 1]);
-        assert_eq!(sizes([alone, large]), [1, 1]);
-    }
-
-    #[test]
-    fn only_so_many_are_under_way() {
-        let (etcd, _answers) = waiting((0..1_000).map(|one| proposal(&format!("{one}"), 10)));
-        let batches = std::iter::from_fn(|| etcd.form()).count();
-        assert_eq!(batches, UNDER_WAY);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn who_has_given_up_or_waited_for_too_long_is_not_proposed() {
-        let (etcd, mut answers) = waiting((0..4).map(|one| proposal(&format!("{one}"), 10)));
-        drop(answers.remove(0));
-        tokio::time::advance(Duration::from_secs(3)).await;
-        assert!(etcd.form().is_none());
-        for answer in answers {
-            assert!(matches!(answer.await.unwrap(), Err(Fault::Unreachable(_))));
-        }
-    }
-}
+mod tests;

@@ -18,9 +18,12 @@ use tokio::{
     task::JoinSet,
     time::{Instant, sleep, timeout, timeout_at},
 };
-use tracing::{info, warn};
+use tracing::{Instrument, Span, field::Empty, info, info_span, warn};
 
-use super::{batch::Batches, fault::Fault, keys::EPOCH, options::EtcdOptions};
+use super::{
+    alarm::Alarm, batch::Batches, fault::Fault, keys::EPOCH, metrics::EtcdMetrics,
+    options::EtcdOptions,
+};
 
 /// The oldest etcd whose leader checks that it still leads before it renews a lease.
 const OLDEST: [u64; 3] = [3, 5, 13];
@@ -40,6 +43,8 @@ const MAX_MESSAGE: usize = 64 << 20;
 pub(super) struct Etcd {
     pub(super) options: EtcdOptions,
     pub(super) batches: Batches,
+    pub(super) alarm: Alarm,
+    pub(super) metrics: EtcdMetrics,
     /// One client for each endpoint, made when first needed and dropped when it fails.
     clients: Mutex<Vec<Option<Client>>>,
     standing: watch::Sender<Standing>,
@@ -56,13 +61,27 @@ struct Standing {
     member: Result<Client, Fault>,
 }
 
-/// Whether a call whose answer was lost may be made again.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Repeat {
+/// What is asked of etcd.
+#[derive(Clone, Copy)]
+pub(super) struct Call {
+    /// What it is called in metrics and traces.
+    name: &'static str,
+    /// Whether it may be made again when its answer was lost.
+    repeats: bool,
+}
+
+impl Call {
     /// It changes nothing, or the same thing twice.
-    Freely,
-    /// Its effect must be looked at first.
-    Never,
+    pub(super) fn freely(name: &'static str) -> Self {
+        let repeats = true;
+        Self { name, repeats }
+    }
+
+    /// Its effect must be looked at before it is made again.
+    pub(super) fn once(name: &'static str) -> Self {
+        let repeats = false;
+        Self { name, repeats }
+    }
 }
 
 /// What a transaction came to.
@@ -76,7 +95,7 @@ pub(super) struct Answer {
 }
 
 impl Etcd {
-    pub(super) fn new(options: EtcdOptions) -> Self {
+    pub(super) fn new(options: EtcdOptions, metrics: EtcdMetrics) -> Self {
         let untried = Standing {
             round: 0,
             member: Err(Fault::unreachable("no member has answered yet")),
@@ -85,6 +104,8 @@ impl Etcd {
             clients: Mutex::new(vec![None; options.endpoints.len()]),
             options,
             batches: Batches::default(),
+            alarm: Alarm::default(),
+            metrics,
             standing: watch::Sender::new(untried),
             suspect: Notify::new(),
             heard: Mutex::new(None),
@@ -93,24 +114,24 @@ impl Etcd {
 
     /// Runs a transaction that only reads: linearizable, and no entry in etcd's log.
     pub(super) async fn look(&self, txn: Txn) -> Result<Answer, Fault> {
-        self.transact(txn, Repeat::Freely).await
+        self.transact(txn, Call::freely("look")).await
     }
 
     /// Reads keys, linearizably.
     pub(super) async fn get(&self, key: &[u8], options: GetOptions) -> Result<GetResponse, Fault> {
-        let response = self.call(Repeat::Freely, |client| {
+        let response = self.call(Call::freely("get"), |client| {
             let (mut kv, options) = (roomy(&client), options.clone());
             async move { kv.get(key, Some(options)).await }
         });
         response.await
     }
 
-    pub(super) async fn transact(&self, txn: Txn, repeat: Repeat) -> Result<Answer, Fault> {
-        let response = self.call(repeat, |client| {
+    pub(super) async fn transact(&self, txn: Txn, call: Call) -> Result<Answer, Fault> {
+        let response = self.call(call, |client| {
             let (mut kv, txn) = (roomy(&client), txn.clone());
             async move { kv.txn(txn).await }
         });
-        let response = response.await?;
+        let response = response.await.inspect_err(|fault| self.heed(fault))?;
         Ok(Answer {
             succeeded: response.succeeded(),
             revision: response.header().map_or(0, |header| header.revision()),
@@ -119,12 +140,12 @@ impl Etcd {
     }
 
     /// Makes one call within the operation timeout.
-    pub(super) async fn call<T, F, R>(&self, repeat: Repeat, request: F) -> Result<T, Fault>
+    pub(super) async fn call<T, F, R>(&self, call: Call, request: F) -> Result<T, Fault>
     where
         F: Fn(Client) -> R,
         R: Future<Output = Result<T, Error>>,
     {
-        self.call_within(self.options.operation_timeout, repeat, request)
+        self.call_within(self.options.operation_timeout, call, request)
             .await
     }
 
@@ -132,14 +153,31 @@ impl Etcd {
     pub(super) async fn call_within<T, F, R>(
         &self,
         limit: Duration,
-        repeat: Repeat,
+        call: Call,
         request: F,
     ) -> Result<T, Fault>
     where
         F: Fn(Client) -> R,
         R: Future<Output = Result<T, Error>>,
     {
-        let deadline = Instant::now() + limit;
+        let (started, span) = (Instant::now(), span_of(call.name));
+        let outcome = self
+            .try_call(started + limit, call, request)
+            .instrument(span.clone())
+            .await;
+        if let Err(fault) = &outcome {
+            span.record("error.type", fault.kind());
+        }
+        self.metrics
+            .called(call.name, started.elapsed(), outcome.as_ref());
+        outcome
+    }
+
+    async fn try_call<T, F, R>(&self, deadline: Instant, call: Call, request: F) -> Result<T, Fault>
+    where
+        F: Fn(Client) -> R,
+        R: Future<Output = Result<T, Error>>,
+    {
         let mut tries = 0;
         loop {
             let (round, client) = self.member(deadline).await?;
@@ -156,7 +194,7 @@ impl Etcd {
             }
             tries += 1;
             let again = match fault {
-                Fault::Lost(_) => repeat == Repeat::Freely,
+                Fault::Lost(_) => call.repeats,
                 _ => self.may_ask_again(&fault),
             };
             if !again || tries == 3 {
@@ -304,6 +342,19 @@ impl Etcd {
         )
         .await;
     }
+}
+
+/// A call of etcd in a trace. No key is ever in it.
+pub(super) fn span_of(call: &'static str) -> Span {
+    info_span!(
+        "etcd",
+        otel.name = format!("etcd {call}"),
+        otel.kind = "client",
+        db.system.name = "etcd",
+        db.operation.name = call,
+        db.operation.batch.size = Empty,
+        error.type = Empty,
+    )
 }
 
 fn roomy(client: &Client) -> KvClient {

@@ -32,6 +32,17 @@ impl Fault {
         Self::Unreachable(why.into())
     }
 
+    /// What it is called in metrics and traces.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::Unreachable(_) => "unreachable",
+            Self::Lost(_) => "lost",
+            Self::Silent => "silent",
+            Self::LeaseNotFound => "lease_not_found",
+            Self::Refused(_) => "refused",
+        }
+    }
+
     /// Whether what was asked may have happened, or may happen yet.
     pub(super) fn is_unknown(&self) -> bool {
         matches!(self, Self::Lost(_) | Self::Silent)

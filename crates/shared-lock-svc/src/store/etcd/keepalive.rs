@@ -15,6 +15,7 @@ use std::{
 };
 
 use etcd_client::{LeaseKeepAliveResponse, LeaseKeepAliveStream, LeaseKeeper};
+use prometheus::IntGauge;
 use tokio::{
     sync::{mpsc, oneshot},
     time::{Instant, sleep_until, timeout, timeout_at},
@@ -107,15 +108,27 @@ impl Core {
         limit: Duration,
     ) -> Result<Option<Confirmed>, Fault> {
         let sent = Instant::now();
-        self.etcd.member(sent + limit).await?;
+        let kept = self.ask_and_wait(lease, sent + limit).await;
+        self.etcd
+            .metrics
+            .called("lease_keep_alive", sent.elapsed(), kept.as_ref());
+        Ok(kept?.map(|ttl| Confirmed { sent, ttl }))
+    }
+
+    async fn ask_and_wait(
+        &self,
+        lease: LeaseId,
+        deadline: Instant,
+    ) -> Result<Option<Duration>, Fault> {
+        self.etcd.member(deadline).await?;
         let (answer, answered) = oneshot::channel();
         self.keepalives.ask(Question {
             lease,
             tries: 0,
             answer,
         });
-        match timeout_at(sent + limit, answered).await {
-            Ok(Ok(answer)) => Ok(answer?.map(|ttl| Confirmed { sent, ttl })),
+        match timeout_at(deadline, answered).await {
+            Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(Fault::unreachable("the store is closed")),
             Err(_) => {
                 self.etcd.suspect();
@@ -151,15 +164,15 @@ impl Core {
                 return VecDeque::new();
             }
         };
-        let lease = first.lease.0;
+        let (lease, counter) = (first.lease.0, self.etcd.metrics.keepalive_streams.clone());
         let mut opening = Box::pin(async move { client.lease_keep_alive(lease).await });
         let mut lane = match timeout(HANGS, &mut opening).await {
-            Ok(Ok((keeper, stream))) => Lane::new(keeper, stream),
+            Ok(Ok((keeper, stream))) => Lane::new(&counter, keeper, stream),
             Ok(Err(err)) => return self.stumble(round, err.into(), [first].into()).await,
             Err(_) => {
                 self.wait_for_one(first, async move {
                     let (keeper, stream) = opening.await?;
-                    let mut lane = Lane::new(keeper, stream);
+                    let mut lane = Lane::new(&counter, keeper, stream);
                     lane.send(lease).await?;
                     lane.receive().await
                 });
@@ -261,6 +274,7 @@ impl Backlog {
 
 /// A stream, with what was asked on it and not answered yet, in order.
 struct Lane {
+    _counted: Counted,
     keeper: LeaseKeeper,
     stream: LeaseKeepAliveStream,
     open: VecDeque<Question>,
@@ -269,8 +283,9 @@ struct Lane {
 }
 
 impl Lane {
-    fn new(keeper: LeaseKeeper, stream: LeaseKeepAliveStream) -> Self {
+    fn new(counter: &IntGauge, keeper: LeaseKeeper, stream: LeaseKeepAliveStream) -> Self {
         Self {
+            _counted: Counted::new(counter),
             keeper,
             stream,
             open: VecDeque::new(),
@@ -328,6 +343,22 @@ impl Lane {
         if let Some(question) = asked.and_then(|place| self.open.remove(place)) {
             question.tell(Ok(life(answer)));
         }
+    }
+}
+
+/// Something that a gauge counts for as long as it is there.
+struct Counted(IntGauge);
+
+impl Counted {
+    fn new(counter: &IntGauge) -> Self {
+        counter.inc();
+        Self(counter.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }
 

@@ -7,7 +7,7 @@ use tokio::time::sleep;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use uuid::Uuid;
 
-use super::{Core, client::Repeat, fault::Fault, keepalive::Confirmed};
+use super::{Core, client::Call, fault::Fault, keepalive::Confirmed};
 use crate::{lease::LeaseId, store::Renewal};
 
 /// How long to wait before a revocation that got no answer is sent again.
@@ -47,7 +47,7 @@ impl Core {
         let id = LeaseId(random_id());
         let options = LeaseGrantOptions::new().with_id(id.0);
         let seconds = whole_seconds(ttl);
-        let granted = self.etcd.call(Repeat::Never, |mut client| {
+        let granted = self.etcd.call(Call::once("lease_grant"), |mut client| {
             let options = options.clone();
             async move { client.lease_grant(seconds, Some(options)).await }
         });
@@ -100,9 +100,11 @@ impl Core {
 
     /// Ends a lease and all keys on it.
     pub(super) async fn revoke_lease(&self, id: LeaseId) -> Result<(), Fault> {
-        let revoked = self.etcd.call(Repeat::Freely, |mut client| async move {
-            client.lease_revoke(id.0).await
-        });
+        let revoked = self
+            .etcd
+            .call(Call::freely("lease_revoke"), |mut client| async move {
+                client.lease_revoke(id.0).await
+            });
         match revoked.await {
             Ok(_) | Err(Fault::LeaseNotFound) => Ok(()),
             Err(fault) => Err(fault),
@@ -146,11 +148,11 @@ impl Core {
         id: LeaseId,
         limit: Duration,
     ) -> Result<Option<(Duration, Duration)>, Fault> {
-        let life = self
-            .etcd
-            .call_within(limit, Repeat::Freely, |mut client| async move {
-                client.lease_time_to_live(id.0, None).await
-            });
+        let life = self.etcd.call_within(
+            limit,
+            Call::freely("lease_time_to_live"),
+            |mut client| async move { client.lease_time_to_live(id.0, None).await },
+        );
         let life = match life.await {
             Err(Fault::LeaseNotFound) => return Ok(None),
             life => life?,

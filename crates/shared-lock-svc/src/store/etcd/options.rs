@@ -6,6 +6,8 @@ use anyhow::{Context, ensure};
 use etcd_client::{Certificate, ConnectOptions, Identity, TlsOptions};
 use secrecy::{ExposeSecret, SecretString};
 
+use super::metrics::EtcdMetrics;
+
 const PLAIN: &str = "http://";
 
 /// Everything that [`super::EtcdStore`] wants to know.
@@ -17,6 +19,8 @@ pub struct EtcdOptions {
     pub tls: Option<EtcdTls>,
     /// User and password.
     pub credentials: Option<(String, SecretString)>,
+    /// Where calls and what comes of them are counted.
+    pub metrics: Option<EtcdMetrics>,
     /// How long one call may take.
     pub operation_timeout: Duration,
     /// How long a connection may take to come about.
@@ -50,6 +54,7 @@ impl EtcdOptions {
             endpoints: endpoints.into_iter().map(Into::into).collect(),
             tls: None,
             credentials: None,
+            metrics: None,
             operation_timeout: Duration::from_secs(2),
             connect_timeout: Duration::from_secs(1),
             liveness_ttl: Duration::from_secs(3),

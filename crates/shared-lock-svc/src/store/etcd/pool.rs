@@ -82,8 +82,12 @@ impl Core {
     pub(super) async fn tenure_lease(self: &Arc<Self>, ttl: Duration) -> Result<Lease, Fault> {
         let seconds = whole_seconds(ttl);
         match self.pools.take(seconds) {
-            Some(lease) => Ok(lease),
+            Some(lease) => {
+                self.etcd.metrics.took_lease("spare");
+                Ok(lease)
+            }
             None => {
+                self.etcd.metrics.took_lease("granted");
                 self.grant_lease(Duration::from_secs(seconds.unsigned_abs()))
                     .await
             }
@@ -108,6 +112,11 @@ impl Core {
                 // Woken early when a spare was taken; a timeout is the usual case.
                 let _ = timeout(TICK, self.pools.asked.notified()).await;
             }
+            let spares = self.pools.len();
+            self.etcd
+                .metrics
+                .spares
+                .set(i64::try_from(spares).unwrap_or(i64::MAX));
             let mut stale = Vec::new();
             if ticked.elapsed() >= TICK {
                 ticked = Instant::now();
@@ -270,6 +279,10 @@ impl Pools {
         let mut pools = self.pools();
         let spares = pools.values_mut().flat_map(|pool| pool.spares.drain(..));
         spares.map(|spare| spare.lease.id).collect()
+    }
+
+    fn len(&self) -> usize {
+        self.pools().values().map(|pool| pool.spares.len()).sum()
     }
 
     fn is_empty(&self) -> bool {

@@ -16,6 +16,8 @@ pub(super) struct Proposal {
     pub(super) company: Company,
     /// Its size on the wire.
     pub(super) bytes: usize,
+    /// Whether it makes a request hold or wait: what is not proposed while etcd has no space.
+    pub(super) adds: bool,
     /// The longest of its lists of compares and operations: what etcd counts.
     pub(super) width: usize,
 }
@@ -47,6 +49,11 @@ impl Proposal {
         Self::new(Company::None, txn)
     }
 
+    /// Marks what makes a request hold or wait.
+    pub(super) fn adding(self) -> Self {
+        Self { adds: true, ..self }
+    }
+
     fn new(company: Company, txn: Txn) -> Self {
         let request = PbTxnRequest::from(txn.clone());
         let lists = [
@@ -58,6 +65,7 @@ impl Proposal {
             txn,
             company,
             bytes: request.encoded_len(),
+            adds: false,
             width: lists.into_iter().max().unwrap_or_default(),
         }
     }

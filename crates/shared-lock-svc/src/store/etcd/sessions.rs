@@ -7,7 +7,7 @@ use tokio::{task::JoinSet, time::Instant};
 
 use super::{
     Core,
-    client::Repeat,
+    client::Call,
     fault::Fault,
     keys::{self, LockPath, Spot},
     proposal::Proposal,
@@ -110,7 +110,7 @@ impl Core {
     /// The keys that hang on a lease; none if it is gone.
     async fn keys_on(&self, lease: LeaseId) -> Result<BTreeSet<Vec<u8>>, Fault> {
         let options = LeaseTimeToLiveOptions::new().with_keys();
-        let life = self.etcd.call(Repeat::Freely, |mut client| {
+        let life = self.etcd.call(Call::freely("lease_time_to_live"), |mut client| {
             let options = options.clone();
             async move { client.lease_time_to_live(lease.0, Some(options)).await }
         });

@@ -12,9 +12,6 @@ use crate::lease::LeaseId;
 /// A lease takes keys for this part of its life beyond the shortest life of a tombstone.
 const TAKES_KEYS: Duration = Duration::from_secs(30);
 
-/// How much longer an old lease serves while no new one can be had.
-const GRACE: Duration = Duration::from_secs(30);
-
 /// Keys on one lease: two for each release.
 const MOST_USES: usize = 2_500;
 
@@ -43,7 +40,7 @@ impl Core {
         }
         let born = Instant::now();
         match self
-            .grant_lease(self.options.tombstone_ttl + TAKES_KEYS + GRACE)
+            .grant_lease(self.options.tombstone_ttl + TAKES_KEYS)
             .await
         {
             Ok(granted) => {
@@ -54,9 +51,15 @@ impl Core {
                 });
                 Ok(granted.id)
             }
-            Err(fault) => match current.as_ref() {
-                Some(shared) if shared.born.elapsed() < TAKES_KEYS + GRACE => Ok(shared.lease),
-                _ => Err(fault),
+            // An etcd without space grants nothing, and keeps alive what there is.
+            Err(fault) => match current.as_mut() {
+                Some(shared) => {
+                    let limit = self.options.operation_timeout;
+                    let kept = self.keep_lease_once(shared.lease, limit).await?;
+                    shared.born = kept.ok_or(fault)?.sent;
+                    Ok(shared.lease)
+                }
+                None => Err(fault),
             },
         }
     }

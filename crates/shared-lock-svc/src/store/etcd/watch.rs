@@ -118,6 +118,7 @@ impl Core {
                             && let Some(header) = response.header()
                         {
                             self.view.progress(header.revision());
+                            self.etcd.metrics.watch_is_current();
                         }
                         if let Some(last) = response.events().last().and_then(|event| event.kv()) {
                             // The revision may continue in the next response: a watch that goes on

@@ -40,7 +40,7 @@ pub(in super::super) fn enqueue(
         .when(when)
         .and_then(then)
         .or_else(otherwise.ops());
-    Proposal::of(path, txn)
+    Proposal::of(path, txn).adding()
 }
 
 /// Leaves the queue for good. The question is asked whichever way it goes.

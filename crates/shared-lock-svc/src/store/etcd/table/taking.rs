@@ -33,7 +33,7 @@ pub(in super::super) fn acquire(
         .when(when)
         .and_then(then)
         .or_else(otherwise.ops());
-    Proposal::of(path, txn)
+    Proposal::of(path, txn).adding()
 }
 
 /// Takes several locks or none: all rows of [`acquire`] in one.
@@ -70,7 +70,7 @@ pub(in super::super) fn acquire_all(
     }
     then.extend(notes);
     let txn = Txn::new().when(when).and_then(then);
-    Proposal::of_all(wanted.iter().map(|wanted| wanted.path), txn)
+    Proposal::of_all(wanted.iter().map(|wanted| wanted.path), txn).adding()
 }
 
 /// One lock of several.
