@@ -9,6 +9,7 @@ mod fallback;
 mod fields;
 mod key;
 mod lease;
+mod pprof;
 mod problem;
 mod sessions;
 mod tenure;
@@ -37,13 +38,15 @@ pub async fn serve(
     compat: Compat,
     shutdown: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
+    let profiles = compat.profiles;
     let compat = Data::new(compat);
     let locks = Data::from(locks);
     let routes = move |config: &mut ServiceConfig| {
-        config
-            .app_data(locks.clone())
-            .app_data(compat.clone())
-            .configure(routes);
+        config.app_data(locks.clone()).app_data(compat.clone());
+        if profiles {
+            config.configure(pprof::routes);
+        }
+        config.configure(routes);
     };
     server::serve(parts, routes, shutdown).await
 }

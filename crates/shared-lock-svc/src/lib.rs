@@ -49,7 +49,7 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     settings.check()?;
     let Settings(settings) = settings;
     if settings.pprof_enabled.0 {
-        warn!("SHARED_LOCK_PPROF_ENABLED has no effect: there is no Go program to profile");
+        warn!("whoever reaches this service may take profiles of it");
     }
     let shutdown = server::shutdown_signal()?;
     let registry = service_kit::metrics::registry()?;
@@ -82,7 +82,11 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
         registry,
         problems: http::PROBLEMS,
     };
-    let compat = Compat::new(&parts.settings, settings.write_timeout.0);
+    let compat = Compat::new(
+        &parts.settings,
+        settings.write_timeout.0,
+        settings.pprof_enabled.0,
+    );
     let served = serve_until(parts, locks, compat, &store, shutdown).await;
     if let Some(audit) = audit {
         audit.finish().await;

@@ -58,7 +58,7 @@ settings! {
         pub cache_size: i64 => Setting::env("CACHE_SIZE").default("1000").allowed("a number up to 9223372036854775807"),
         /// Logs what the service does in detail, whatever the log level says.
         pub debug: Flag => Setting::env("DEBUG").default("false").allowed("`true` or `false`"),
-        /// Known for compatibility: profiles of a Go program are not served.
+        /// Whether a CPU profile is served at `/debug/pprof/profile`, to whoever asks.
         pub pprof_enabled: Flag => Setting::env("PPROF_ENABLED").default("false").allowed("`true` or `false`"),
     }
 }

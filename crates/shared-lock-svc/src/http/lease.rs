@@ -39,19 +39,25 @@ use crate::{
 pub struct Compat {
     body: BodyLimits,
     patience: Duration,
+    /// Whether `/debug/pprof` is served.
+    pub(super) profiles: bool,
 }
 
 impl Compat {
     /// Largest body: what etcd takes in one request.
     const BODY: usize = 1536 * 1024;
 
-    /// A call may take `patience` to be answered.
-    pub fn new(server: &ServerSettings, patience: Duration) -> Self {
+    /// A call may take `patience` to be answered; `profiles` are served or not.
+    pub fn new(server: &ServerSettings, patience: Duration, profiles: bool) -> Self {
         let body = BodyLimits {
             size: Self::BODY,
             time: server.read_timeout.0,
         };
-        Self { body, patience }
+        Self {
+            body,
+            patience,
+            profiles,
+        }
     }
 }
 
