@@ -1,9 +1,9 @@
 //! The lease cache of the tentens-tech/shared-lock wire: off unless it is asked for.
 //!
 //! It answers `/lease` for a key that was seen held a moment ago, without asking the store. Only
-//! "held" is ever remembered, so it cannot break exclusion; and an entry lives no longer than
-//! [`LeaseCache::STALENESS`], nor than the lease that it names, so a lock that was released or ran
-//! out is refused no longer than that.
+//! "held" is ever remembered, so it cannot break exclusion. An entry is forgotten when the store
+//! tells of the end of a tenure, wherever that came about; and should the store not see it, or be
+//! behind, after [`LeaseCache::STALENESS`], or when the lease that it names is over.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -94,6 +94,11 @@ impl LeaseCache {
     /// Forgets what is known of `key`.
     pub fn forget(&self, key: &LockKey) {
         self.lock().remove(key);
+    }
+
+    /// Forgets everything.
+    pub fn clear(&self) {
+        *self.lock() = Entries::default();
     }
 
     /// Forgets what is too old to be told. To be called every [`LeaseCache::STALENESS`].

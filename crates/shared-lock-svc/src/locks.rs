@@ -114,7 +114,12 @@ impl Locks {
     ) -> Self {
         let limits = Limits::new(&rules);
         let closing = CancellationToken::new();
-        let following = follow(Arc::clone(&store), metrics.clone(), limits.holdings());
+        let following = follow(
+            Arc::clone(&store),
+            metrics.clone(),
+            limits.holdings(),
+            cache.clone(),
+        );
         let done = closing.clone();
         tokio::spawn(async move {
             tokio::select! {

@@ -47,6 +47,14 @@ pub enum EventKind {
 }
 
 impl EventKind {
+    /// Whether somebody held until then.
+    pub fn ends_a_tenure(self) -> bool {
+        match self {
+            Self::Released | Self::Expired | Self::Lost => true,
+            Self::Acquired | Self::Queued => false,
+        }
+    }
+
     /// Its name: on the wire, in the audit log and in metrics.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -10,6 +10,7 @@ use tracing::{info, warn};
 
 use super::holdings::Holdings;
 use crate::{
+    cache::LeaseCache,
     lease::{EventKind, LockEvent, LockKey, PageRequest},
     metrics::LockMetrics,
     store::{Store, StoreError},
@@ -20,6 +21,7 @@ pub(super) fn follow(
     store: Arc<dyn Store>,
     metrics: LockMetrics,
     holdings: Option<Arc<Holdings>>,
+    cache: Option<Arc<LeaseCache>>,
 ) -> impl Future<Output = ()> {
     let events = store.events();
     let follower = Follower {
@@ -27,6 +29,7 @@ pub(super) fn follow(
         events,
         metrics,
         holdings,
+        cache,
         last_released: None,
     };
     follower.run()
@@ -37,6 +40,7 @@ struct Follower {
     events: Receiver<Arc<LockEvent>>,
     metrics: LockMetrics,
     holdings: Option<Arc<Holdings>>,
+    cache: Option<Arc<LeaseCache>>,
     last_released: Option<(LockKey, u64)>,
 }
 
@@ -48,6 +52,9 @@ impl Follower {
                 Ok(event) => self.happened(&event),
                 Err(RecvError::Lagged(count)) => {
                     self.metrics.events_missed(count);
+                    if let Some(cache) = &self.cache {
+                        cache.clear();
+                    }
                     self.list_anew().await;
                 }
                 Err(RecvError::Closed) => return,
@@ -58,6 +65,9 @@ impl Follower {
     fn happened(&mut self, event: &LockEvent) {
         if let Some(holdings) = &self.holdings {
             holdings.happened(event);
+        }
+        if let Some(cache) = self.cache.as_ref().filter(|_| event.kind.ends_a_tenure()) {
+            cache.forget(&event.key);
         }
         if !event.is_ours {
             return;

@@ -22,6 +22,7 @@ mod acquire;
 mod anchor;
 mod claims;
 mod close;
+mod confirm;
 mod deadlock;
 mod force;
 mod inspect;

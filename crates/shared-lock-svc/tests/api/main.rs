@@ -17,6 +17,8 @@ mod limits;
 mod metrics;
 mod modes;
 mod outage;
+mod pauses;
+mod pprof;
 mod rejections;
 mod release;
 mod sessions;

@@ -1,7 +1,8 @@
 //! The store on a real etcd. Each store here is a replica: nothing but etcd connects them.
 
-mod cut_off;
 mod batches;
+mod counts;
+mod cut_off;
 mod idle;
 mod keepalives;
 mod lost_answers;

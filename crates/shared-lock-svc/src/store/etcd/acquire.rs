@@ -2,10 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::{
-    task::JoinHandle,
-    time::{Instant, sleep},
-};
+use tokio::time::{Instant, sleep};
 use tracing::debug;
 
 use super::{
@@ -76,12 +73,9 @@ pub(super) struct Won {
     pub(super) token: i64,
     /// What an earlier holder left.
     pub(super) note: Option<Note>,
-    /// The keepalive that was sent along with the proposal.
-    pub(super) ahead: Option<Ahead>,
+    /// What the keepalive came to that was sent along with the proposal.
+    pub(super) confirmed: Option<Confirmed>,
 }
-
-/// A keepalive under way.
-type Ahead = JoinHandle<Result<Option<Confirmed>, Fault>>;
 
 /// How a request ends, when etcd told all that it needs to know.
 pub(super) enum Verdict {
@@ -252,15 +246,14 @@ impl Handling {
         let alive = wish.core.alive(&presence);
         let grant = (&meta, wish.request.value.as_str());
         let row = table::acquire(&wish.path, alive, grant, newest_permit, &question);
-        let ahead = self.ask_ahead(anchored.leases.lease);
-        let Some(answer) = self.propose(row).await? else {
+        let Some((answer, confirmed)) = self.propose_and_keep(row, anchored).await? else {
             return Ok(Next::Look);
         };
         if answer.succeeded {
             return Ok(Next::Confirm(Won {
                 token: answer.revision,
                 note: note_of(answer.responses.last())?,
-                ahead: Some(ahead),
+                confirmed,
             }));
         }
         let seen = question.read(&answer)?;
@@ -312,58 +305,6 @@ impl Handling {
     pub(super) fn note_presence(&mut self, seen: &Sight, presence: &Presence) {
         if seen.presence != Some(presence.since) {
             self.refuted = presence.since;
-        }
-    }
-
-    /// Has etcd renew a lease while a proposal is on its way, so that both take one round trip.
-    fn ask_ahead(&self, lease: LeaseId) -> Ahead {
-        let core = Arc::clone(&self.wish.core);
-        tokio::spawn(async move {
-            let limit = core.options.operation_timeout;
-            core.keep_lease_once(lease, limit).await
-        })
-    }
-
-    /// Has etcd confirm that the tenure lease is alive: nobody is told "acquired" before.
-    async fn confirm(&self, mut won: Won) -> Result<Verdict, Fault> {
-        let core = &self.wish.core;
-        let leases = self.anchored.ok_or(Fault::LeaseNotFound)?.leases;
-        loop {
-            if self.entry.abandoned.is_cancelled() {
-                return Ok(Verdict::Abandoned(Some(won.token)));
-            }
-            let kept = match won.ahead.take() {
-                Some(ahead) => match ahead.await {
-                    Ok(Ok(Some(confirmed))) if !confirmed.renewal().remaining.is_zero() => {
-                        Ok(Some(confirmed))
-                    }
-                    // It says too little: another is sent.
-                    _ => continue,
-                },
-                None => {
-                    let limit = core.options.operation_timeout;
-                    core.keep_lease_once(leases.lease, limit).await
-                }
-            };
-            match kept {
-                Ok(Some(confirmed)) => {
-                    let left = confirmed.renewal();
-                    return Ok(Verdict::Granted(Tenure {
-                        lease_id: leases.lease,
-                        fencing_token: fencing_token(won.token)?,
-                        ttl: left.ttl,
-                        remaining: left.remaining,
-                        note: won.note,
-                    }));
-                }
-                Ok(None) if leases.session => {
-                    return Ok(Verdict::Denied(Acquisition::SessionGone));
-                }
-                Ok(None) => return Err(Fault::LeaseNotFound),
-                // Whoever has time to wait also outwaits an election in etcd.
-                Err(_) if Instant::now() < self.wish.deadline => sleep(RETRY).await,
-                Err(fault) => return Err(fault),
-            }
         }
     }
 

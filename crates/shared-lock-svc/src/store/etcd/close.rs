@@ -41,7 +41,7 @@ impl Handling {
             let won = || Won {
                 token: hold.token,
                 note: seen.note.clone(),
-                ahead: None,
+                confirmed: None,
             };
             return Some(if own {
                 Remains::Tenure(won())

@@ -46,6 +46,11 @@ pub(super) struct Confirmed {
 }
 
 impl Confirmed {
+    /// Whether most of what was promised is still to come.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.sent.elapsed() < self.ttl / 2
+    }
+
     /// What it is worth now.
     pub(super) fn renewal(self) -> Renewal {
         Renewal {

@@ -34,7 +34,7 @@ impl Core {
         });
         let on_lease = PutOptions::new().with_lease(lease.id.0);
         let put = TxnOp::put(keys::guard(lease.id), record, Some(on_lease));
-        let begin = Proposal::of_all([], Txn::new().and_then([put]));
+        let begin = Proposal::of_all([], Txn::new().and_then([put])).adding();
         if let Err(fault) = self.etcd.propose(begin).await {
             self.revoke_lease_later(lease.id);
             return Err(fault);
@@ -110,10 +110,12 @@ impl Core {
     /// The keys that hang on a lease; none if it is gone.
     async fn keys_on(&self, lease: LeaseId) -> Result<BTreeSet<Vec<u8>>, Fault> {
         let options = LeaseTimeToLiveOptions::new().with_keys();
-        let life = self.etcd.call(Call::freely("lease_time_to_live"), |mut client| {
-            let options = options.clone();
-            async move { client.lease_time_to_live(lease.0, Some(options)).await }
-        });
+        let life = self
+            .etcd
+            .call(Call::freely("lease_time_to_live"), |mut client| {
+                let options = options.clone();
+                async move { client.lease_time_to_live(lease.0, Some(options)).await }
+            });
         match life.await {
             Ok(life) => Ok(life.keys().iter().cloned().collect()),
             Err(Fault::LeaseNotFound) => Ok(BTreeSet::new()),

@@ -71,7 +71,7 @@ async fn leases_that_ran_out_do_not_hold_up_the_keepalives_of_others() {
         "etcd was faster than thought: {longest:?}"
     );
     assert!(
-        worst < longest / 2,
+        worst + Duration::from_millis(500) < longest,
         "a keepalive took {worst:?} behind others that took {longest:?}"
     );
 }

@@ -1,0 +1,119 @@
+//! A replica is stopped for longer than its leases live, and goes on.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use testbed::eventually;
+use tokio::{task::JoinSet, time::sleep};
+
+use crate::app::TestApp;
+
+const STOP: Duration = Duration::from_secs(10);
+const TTL: Duration = Duration::from_secs(5);
+
+fn signal(app: &TestApp, signal: Signal) {
+    let pid = Pid::from_raw(app.service.pid().cast_signed()).unwrap();
+    kill_process(pid, signal).unwrap();
+}
+
+/// Whether the tenure is current, by the word of another replica.
+async fn is_current(other: &TestApp, key: &str, tenure: &Value) -> bool {
+    let claim = json!({ "lease_id": tenure["lease_id"], "fencing_token": tenure["fencing_token"] });
+    let answer = other.post(&format!("/v1/locks/{key}/verify"), claim).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    answer.body["current"] == true
+}
+
+/// Takes and releases locks, one after the other. Whatever is told acquired is.
+async fn load(paused: Arc<TestApp>, other: Arc<TestApp>, worker: usize, over: Arc<AtomicBool>) {
+    for turn in 0.. {
+        if over.load(Ordering::Relaxed) {
+            return;
+        }
+        let key = format!("load-{worker}-{turn}");
+        let wish = json!({ "holder": "load", "ttl_ms": TTL.as_millis() });
+        let answer = paused.acquire(&key, wish).await;
+        match answer.status.as_u16() {
+            201 => {
+                let remaining = answer.body["remaining_ms"].as_u64().unwrap();
+                if remaining > 2_000 {
+                    let current = is_current(&other, &key, &answer.body).await;
+                    assert!(current, "{key} was told acquired: {answer:?}");
+                }
+                paused
+                    .release(&key, json!({ "request_id": answer.body["request_id"] }))
+                    .await;
+            }
+            503 => {}
+            status => panic!("{status}: {answer:?}"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_was_stopped_under_load_goes_on_within_two_seconds_and_tells_no_lie() {
+    let (etcd, paused) = TestApp::on_etcd(&[]).await;
+    let store = [
+        ("STORAGE_TYPE", "etcd"),
+        ("ETCD_ADDR_LIST", etcd.endpoint()),
+    ];
+    let other = Arc::new(TestApp::with(&store).await);
+    let paused = Arc::new(paused);
+    let wish = json!({ "holder": "sleeper", "ttl_ms": TTL.as_millis() });
+    let slept = paused.acquire("slept-on", wish).await.body;
+    let over = Arc::new(AtomicBool::new(false));
+    let mut workers = JoinSet::new();
+    for worker in 0..8 {
+        workers.spawn(load(
+            Arc::clone(&paused),
+            Arc::clone(&other),
+            worker,
+            Arc::clone(&over),
+        ));
+    }
+    sleep(Duration::from_secs(1)).await;
+
+    signal(&paused, Signal::STOP);
+    sleep(STOP).await;
+    let wish = json!({ "holder": "awake", "ttl_ms": 60_000, "wait_ms": 5_000 });
+    let next = other.acquire("slept-on", wish).await;
+    assert_eq!(next.status, 201, "{next:?}");
+    signal(&paused, Signal::CONT);
+    let resumed = Instant::now();
+    eventually(
+        "locks are granted again",
+        Duration::from_secs(10),
+        async || {
+            let wish = json!({ "holder": "again", "ttl_ms": TTL.as_millis() });
+            let answer = paused.acquire("fresh", wish).await;
+            match answer.status.as_u16() {
+                201 => Ok(()),
+                _ => Err(answer.body.to_string()),
+            }
+        },
+    )
+    .await
+    .unwrap();
+    let took = resumed.elapsed();
+    assert!(took < Duration::from_secs(2), "it took {took:?}");
+
+    // Who slept on its lock cannot do anything with it, whichever replica it asks.
+    assert!(!is_current(&paused, "slept-on", &slept).await);
+    let claim = json!({ "lease_id": slept["lease_id"], "fencing_token": slept["fencing_token"] });
+    let released = paused.release("slept-on", claim).await;
+    assert_eq!(released.body, json!({ "released": false }));
+    let kept = json!({ "lease_id": slept["lease_id"] });
+    assert_eq!(paused.keep_alive("slept-on", kept).await.status, 404);
+    assert!(is_current(&paused, "slept-on", &next.body).await);
+
+    sleep(Duration::from_secs(1)).await;
+    over.store(true, Ordering::Relaxed);
+    workers.join_all().await;
+}
