@@ -75,25 +75,36 @@ pub fn bind(
     settings: &ServerSettings,
     prefix: &str,
 ) -> anyhow::Result<TcpListener> {
+    check(address, settings, prefix)?;
+    let listener = TcpListener::bind(address)
+        .map_err(|err| SettingsError(format!("cannot listen on {address}: {err}")))?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+/// Checks what [`bind`] would refuse, for a service that opens a store before it listens.
+///
+/// # Errors
+/// The address is open to others and nobody said that it may be, or a time is too short.
+pub fn check(
+    address: SocketAddr,
+    settings: &ServerSettings,
+    prefix: &str,
+) -> Result<(), SettingsError> {
     if !address.ip().is_loopback() && !settings.allow_anonymous.0 {
         return Err(SettingsError(format!(
             "listening on {address} lets everybody who reaches it call the service: \
              set {prefix}_ALLOW_ANONYMOUS=true if that is meant, or listen on a loopback address"
-        ))
-        .into());
+        )));
     }
     // actix looks at its clock twice a second: a shorter time would refuse what came in time.
     if settings.read_timeout.0 < Duration::from_secs(1) {
         let given = settings.read_timeout.0;
         return Err(SettingsError(format!(
             "setting server.read_timeout ({prefix}_SERVER_READ_TIMEOUT) is `{given:?}`: expected a duration from `1s`"
-        ))
-        .into());
+        )));
     }
-    let listener = TcpListener::bind(address)
-        .map_err(|err| SettingsError(format!("cannot listen on {address}: {err}")))?;
-    listener.set_nonblocking(true)?;
-    Ok(listener)
+    Ok(())
 }
 
 /// Serves `routes` beside the common ones until `shutdown` resolves, then drains.

@@ -48,6 +48,8 @@ use crate::{
 pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     settings.check()?;
     let Settings(settings) = settings;
+    let address = (settings.server_address, settings.server_port).into();
+    server::check(address, &settings.server, Settings::PREFIX)?;
     if settings.pprof_enabled.0 {
         warn!("whoever reaches this service may take profiles of it");
     }
@@ -74,7 +76,6 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
         }
         None => None,
     };
-    let address = (settings.server_address, settings.server_port).into();
     let parts = Parts {
         listener: server::bind(address, &settings.server, Settings::PREFIX)?,
         health: Health::new(vec![Arc::new(store.clone())]),
