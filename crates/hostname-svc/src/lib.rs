@@ -7,6 +7,7 @@
 //! [`documents`].
 
 pub mod allocator;
+pub mod breaker;
 pub mod documents;
 pub mod hostname;
 pub mod hostnames;
@@ -34,6 +35,7 @@ use crate::{
     settings::{Settings, StoreType},
     store::{
         DocumentStore, StoreError, embedded::EmbeddedStore, measured::Measured, vault::VaultStore,
+        watched::Watched,
     },
 };
 
@@ -50,12 +52,15 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     let registry = service_kit::metrics::registry()?;
     let metrics = Metrics::register(&registry)?;
     let opened = Opened::open(&settings)?;
-    let store: Arc<dyn DocumentStore> = Arc::new(Measured::new(
-        opened.store(),
-        metrics.store_operations.clone(),
-    ));
+    let watched = Watched::new(opened.store());
+    let silence = settings.allocation.store_timeout.0 * 3 / 4;
+    let watching_store = Arc::clone(&watched).watch(opened.name(), silence, metrics.clone());
+    let watching_store = tokio::spawn(watching_store);
+    let store: Arc<dyn DocumentStore> =
+        Arc::new(Measured::new(watched, metrics.store_operations.clone()));
     let instance = format!("hostname-svc/{}", Uuid::new_v4());
     let locks = settings.lock.locks(&instance)?;
+    let watching_locks = tokio::spawn(locks.clone().watch(metrics.clone()));
     // Without the lock service hostnames are looked up and listed all the same.
     let readiness = StoreReadiness {
         name: opened.name(),
@@ -89,6 +94,8 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
         .await
         .context("serving")?;
     sweeper.abort();
+    watching_store.abort();
+    watching_locks.abort();
     hostnames.close(CLOSING).await;
     if failed || opened.has_failed() {
         bail!("the store failed to write; the next start will copy it before it is ready");

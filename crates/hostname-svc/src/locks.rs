@@ -3,16 +3,23 @@
 //! It keeps replicas from getting into each other's way; what keeps names unique is the check-and-set
 //! of the counter, whatever becomes of the lock.
 
-use std::{sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use lock_client::{AcquireOptions, ClientOptions, Error, LockClient, LockGuard};
 use service_kit::complaint::{complain, settle};
 use tokio::time::Instant;
 
-use crate::{documents::Fence, hostname::Prefix};
+use crate::{
+    breaker::{Breaker, Fault, REFUSAL, Watch},
+    documents::Fence,
+    hostname::Prefix,
+    metrics::Metrics,
+};
 
 /// How long a server may be silent: about its answer, or in a queue about its being there at all.
 const SILENCE: Duration = Duration::from_secs(1);
+/// How long all servers may be silent before calls that need a lock fail at once.
+const LONG_SILENCE: Duration = Duration::from_millis(1500);
 /// What it is called in complaints.
 const SERVICE: &str = "lock service";
 /// How long a release is waited for; it goes on in the background after that.
@@ -38,6 +45,7 @@ pub struct PrefixLocks {
     client: LockClient,
     key_prefix: String,
     ttl: Duration,
+    breaker: Breaker<LockError>,
 }
 
 /// The lock of one prefix, held.
@@ -64,7 +72,27 @@ impl PrefixLocks {
             client: LockClient::new(options)?,
             key_prefix: key_prefix.to_owned(),
             ttl,
+            breaker: Breaker::closed(),
         })
+    }
+
+    /// Asks the servers whether one of them is ready.
+    pub async fn watch(self, metrics: Metrics) -> Infallible {
+        let watch = Watch {
+            name: "locks",
+            silence: LONG_SILENCE,
+            silent: LockError::Unavailable(Arc::new(Error::Timeout)),
+            up: metrics.dependency_up.with_label_values(&["locks"]),
+            outages: metrics.dependency_outages.with_label_values(&["locks"]),
+        };
+        let probe = || async {
+            let answer = self.client.ready().await;
+            answer.map_err(|error| Fault {
+                error: LockError::Unavailable(Arc::new(error)),
+                patience: REFUSAL,
+            })
+        };
+        self.breaker.clone().watch(watch, probe).await
     }
 
     /// Takes the lock of `prefix`, waiting for it until `deadline`.
@@ -83,7 +111,17 @@ impl PrefixLocks {
             ..AcquireOptions::default()
         };
         let key = format!("{}/{prefix}", self.key_prefix);
-        let outcome = match self.client.acquire(&key, options).await {
+        let outcome = tokio::select! {
+            biased;
+            error = self.breaker.away() => Err(error),
+            outcome = self.ask(&key, options) => outcome,
+        };
+        watch(&outcome);
+        outcome
+    }
+
+    async fn ask(&self, key: &str, options: AcquireOptions) -> Result<PrefixLock, LockError> {
+        let outcome = match self.client.acquire(key, options).await {
             Ok(guard) => Ok(PrefixLock { guard }),
             // Lost: it was granted so late that its lease may be over.
             Err(Error::Held(_) | Error::Lost { .. }) => Err(LockError::Timeout),
@@ -92,7 +130,9 @@ impl PrefixLocks {
             }
             Err(error) => Err(LockError::Unavailable(Arc::new(error))),
         };
-        watch(&outcome);
+        if !matches!(outcome, Err(LockError::Unavailable(_))) {
+            self.breaker.answered();
+        }
         outcome
     }
 }

@@ -1,8 +1,8 @@
 //! What the service counts.
 
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
-    core::Collector,
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, core::Collector,
 };
 use service_kit::metrics::DURATION_BUCKETS;
 
@@ -27,6 +27,10 @@ pub struct Metrics {
     pub lock_wait: Histogram,
     /// Holding it.
     pub lock_hold: Histogram,
+    /// Whether a dependency answers.
+    pub dependency_up: IntGaugeVec,
+    /// How often a dependency went away.
+    pub dependency_outages: IntCounterVec,
     /// Calls to the store of documents, by operation and outcome.
     pub store_operations: HistogramVec,
 }
@@ -108,6 +112,26 @@ impl Metrics {
                     "hostname_lock_hold_seconds",
                     "Holding the lock of a prefix.",
                 ))?,
+            )?,
+            dependency_up: added(
+                registry,
+                IntGaugeVec::new(
+                    Opts::new(
+                        "hostname_dependency_up",
+                        "1 while the dependency answers; at 0 calls that need it fail at once.",
+                    ),
+                    &["dependency"],
+                )?,
+            )?,
+            dependency_outages: added(
+                registry,
+                IntCounterVec::new(
+                    Opts::new(
+                        "hostname_dependency_outages_total",
+                        "How often a dependency went away.",
+                    ),
+                    &["dependency"],
+                )?,
             )?,
             store_operations: added(
                 registry,

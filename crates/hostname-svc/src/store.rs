@@ -7,8 +7,9 @@
 pub mod embedded;
 pub mod measured;
 pub mod vault;
+pub mod watched;
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use serde_json::Value;
@@ -123,6 +124,9 @@ pub trait DocumentStore: Send + Sync {
     /// Names in a folder, sorted; none when there is no such folder.
     async fn list(&self, folder: &DocumentPath) -> Result<Vec<Child>, StoreError>;
 
-    /// Whether the store answers.
+    /// Whether the store answers us.
     async fn ready(&self) -> Result<(), StoreError>;
+
+    /// Resolves when the store is known to be away: nobody need wait for it any longer.
+    async fn away(&self) -> Arc<StoreError>;
 }

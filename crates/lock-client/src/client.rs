@@ -103,6 +103,14 @@ impl LockClient {
         acquire::acquire(&self.0, Key::parse(key)?, &options).await
     }
 
+    /// Whether one of the servers is ready: asks all of them at once.
+    ///
+    /// # Errors
+    /// What the last of them answered instead.
+    pub async fn ready(&self) -> Result<(), Error> {
+        self.0.transport.ready().await
+    }
+
     /// Takes a lock if it is free, without waiting: `options.wait` is not looked at.
     ///
     /// # Errors

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::select_ok;
 use reqwest::header::RETRY_AFTER;
 use reqwest::{Client, Response, Url};
 use serde::Serialize;
@@ -112,6 +113,25 @@ impl Transport {
             }
         }
         Err(last_failure.unwrap_or(Failure::Lost(Error::Timeout)))
+    }
+
+    /// Whether any server says that it is ready.
+    pub(crate) async fn ready(&self) -> Result<(), Error> {
+        let ask = |base: &String| {
+            let request = self.http.get(format!("{base}/readyz"));
+            Box::pin(async move {
+                let answer = request.timeout(2 * self.request_timeout).send().await;
+                let answer = answer.map_err(|error| of_transport(error).into_error())?;
+                let (status, retry_after) = (answer.status(), retry_after(&answer));
+                if status.is_success() {
+                    return Ok(());
+                }
+                let body = answer.bytes().await.unwrap_or_default();
+                let problem = Problem::parse(status.as_u16(), retry_after, &body);
+                Err(Error::Server(problem))
+            })
+        };
+        select_ok(self.bases.iter().map(ask)).await.map(|_| ())
     }
 
     /// Repeats a request that is safe to repeat until a server has a definite answer to it.

@@ -13,6 +13,7 @@ use vaultrs::api::kv2::requests::{
     ListSecretsRequest, ReadConfigurationRequest, ReadSecretRequest, SetSecretRequest,
     SetSecretRequestOptions,
 };
+use vaultrs::api::kv2::responses::ReadSecretResponse;
 
 use crate::auth::{Session, Sessions};
 use crate::error::{Failure, VaultError};
@@ -110,17 +111,7 @@ impl VaultKv {
     #[instrument(name = "vault.read", skip_all, fields(otel.kind = "client", vault.path = path))]
     pub async fn read<T: DeserializeOwned>(&self, path: &str) -> Result<Read<T>, VaultError> {
         check(path)?;
-        let answer = self
-            .call(|session| {
-                let request = ReadSecretRequest {
-                    mount: self.mount.to_string(),
-                    path: path.to_owned(),
-                    version: None,
-                };
-                async move { exec(session.client(), request).await }
-            })
-            .await;
-        match answer {
+        match self.get(path).await {
             Ok(secret) => {
                 let data = serde_json::from_value(secret.data)
                     .map_err(|error| VaultError::Data(Arc::new(error)))?;
@@ -199,6 +190,19 @@ impl VaultKv {
         }
     }
 
+    /// Whether Vault lets us read at a path, written or not: the least that shows that our login is taken.
+    /// Asked by the clock and not for a caller, it has no span.
+    ///
+    /// # Errors
+    /// [`VaultError`]
+    pub async fn check(&self, path: &str) -> Result<(), VaultError> {
+        check(path)?;
+        match self.get(path).await {
+            Ok(_) | Err(Failure::Absent | Failure::Deleted { .. }) => Ok(()),
+            Err(other) => Err(other.into_error()),
+        }
+    }
+
     /// Asks Vault how it is; needs no login.
     ///
     /// # Errors
@@ -234,6 +238,18 @@ impl VaultKv {
     /// Time until the token in use ends, if there is one and it ends at all.
     pub fn token_ttl(&self) -> Option<Duration> {
         self.sessions.token_ttl()
+    }
+
+    async fn get(&self, path: &str) -> Result<ReadSecretResponse, Failure> {
+        self.call(|session| {
+            let request = ReadSecretRequest {
+                mount: self.mount.to_string(),
+                path: path.to_owned(),
+                version: None,
+            };
+            async move { exec(session.client(), request).await }
+        })
+        .await
     }
 
     /// Makes a call in time, with a token; after a 403 once more with a newer token, if there is one.

@@ -13,6 +13,7 @@ use super::{
     stem::register_stem,
 };
 use crate::{
+    breaker::REFUSAL,
     documents::layout,
     hostname::Prefix,
     store::{DocumentPath, DocumentStore, Read, StoreError, Write},
@@ -23,10 +24,6 @@ const PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(80);
 /// How often it is looked whether the store has become silent.
 const TICK: Duration = Duration::from_millis(100);
-
-/// How long a store may refuse connections before it is taken for away: one connection that is not
-/// made in time, after a pause of this process or at a restart of Vault, is no outage.
-const REFUSAL: Duration = Duration::from_millis(400);
 
 /// How a cycle is driven.
 #[derive(Debug, Clone, Copy)]

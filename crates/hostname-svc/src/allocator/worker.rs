@@ -67,7 +67,12 @@ impl Worker {
     /// Takes the lock and allocates for whoever is in the queue, until it is empty or others should
     /// have their turn.
     async fn hold(&mut self, deadline: Instant) {
-        let lock = match self.lock(deadline).await {
+        let lock = tokio::select! {
+            biased;
+            error = self.shared.store.away() => return self.queue.fail_all(&error.into()),
+            lock = self.lock(deadline) => lock,
+        };
+        let lock = match lock {
             Ok(lock) => lock,
             // Those whose time was over have left; the others have more of it.
             Err(LockError::Timeout) => return,
@@ -143,15 +148,7 @@ impl Worker {
     ) -> (Option<PrefixLock>, Option<AllocateError>) {
         let deadline = Instant::now() + self.shared.limits.budget;
         for retry in [false, true] {
-            let end = drive(
-                cycle,
-                &self.shared.store,
-                &self.prefix,
-                self.shared.limits.pace,
-                deadline,
-                &mut *told,
-            )
-            .await;
+            let end = self.drive(cycle, deadline, &mut *told).await;
             self.count(cycle.take_tally());
             match end {
                 Ok(End::Settled(known)) => {
@@ -185,6 +182,22 @@ impl Worker {
             }
         }
         (Some(lock), Some(AllocateError::Internal))
+    }
+
+    /// Drives a cycle until the store is away: what is under way then is settled by the next one.
+    async fn drive(
+        &self,
+        cycle: &mut Cycle,
+        deadline: Instant,
+        told: impl FnMut(u64, Answer),
+    ) -> Result<End, AllocateError> {
+        let store = &self.shared.store;
+        let pace = self.shared.limits.pace;
+        tokio::select! {
+            biased;
+            end = drive(cycle, store, &self.prefix, pace, deadline, told) => end,
+            error = store.away() => Err(error.into()),
+        }
     }
 
     fn count(&self, tally: Tally) {
@@ -232,15 +245,7 @@ impl Worker {
         let known = self.known.take();
         let mut cycle = Cycle::new(self.prefix.clone(), lock.fence(), Vec::new(), known, true);
         let deadline = Instant::now() + self.shared.limits.budget;
-        let end = drive(
-            &mut cycle,
-            &self.shared.store,
-            &self.prefix,
-            self.shared.limits.pace,
-            deadline,
-            |_, _| (),
-        )
-        .await;
+        let end = self.drive(&mut cycle, deadline, |_, _| ()).await;
         self.count(cycle.take_tally());
         match end {
             Ok(End::Settled(known)) => self.known = Some(*known),

@@ -110,6 +110,10 @@ impl DocumentStore for EmbeddedStore {
         self.table.get(TABLE, b"")?;
         Ok(())
     }
+
+    async fn away(&self) -> Arc<StoreError> {
+        std::future::pending().await
+    }
 }
 
 /// A row is the version, big-endian, and the document.

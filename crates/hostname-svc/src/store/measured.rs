@@ -77,4 +77,8 @@ impl DocumentStore for Measured {
     async fn ready(&self) -> Result<(), StoreError> {
         self.store.ready().await
     }
+
+    async fn away(&self) -> Arc<StoreError> {
+        self.store.away().await
+    }
 }

@@ -1,11 +1,17 @@
 //! Documents in a KV v2 engine of Vault.
 
+use std::sync::Arc;
+
 use anyhow::{Error, anyhow};
 use async_trait::async_trait;
 use serde_json::Value;
 use vault_kv::{Health, VaultError, VaultKv};
 
 use super::{Child, DocumentPath, DocumentStore, Read, StoreError, Write};
+use crate::documents::layout;
+
+/// Nothing is ever written there; whoever may read counters may read it.
+const READINESS: [&str; 2] = [layout::COUNTERS, "readiness"];
 
 /// A store below one path of a KV v2 mount.
 pub struct VaultStore {
@@ -99,10 +105,19 @@ impl DocumentStore for VaultStore {
 
     async fn ready(&self) -> Result<(), StoreError> {
         match self.vault.health().await? {
-            Health::Sealed => Err(StoreError::Sealed),
-            health if health.is_usable() => Ok(()),
-            health => Err(StoreError::Unavailable(anyhow!("Vault says {health:?}"))),
+            Health::Sealed => return Err(StoreError::Sealed),
+            health if health.is_usable() => (),
+            health => return Err(StoreError::Unavailable(anyhow!("Vault says {health:?}"))),
         }
+        // Vault may be well, and refuse our token.
+        Ok(self
+            .vault
+            .check(&self.path(&DocumentPath::new(&READINESS)))
+            .await?)
+    }
+
+    async fn away(&self) -> Arc<StoreError> {
+        std::future::pending().await
     }
 }
 

@@ -37,6 +37,10 @@ impl DocumentStore for Panicking {
     async fn ready(&self) -> Result<(), StoreError> {
         Ok(())
     }
+
+    async fn away(&self) -> Arc<StoreError> {
+        std::future::pending().await
+    }
 }
 
 #[tokio::test]

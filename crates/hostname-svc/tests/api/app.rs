@@ -126,6 +126,12 @@ impl TestApp {
         shown.await.unwrap();
     }
 
+    /// Returns when the service knows that a dependency answers.
+    pub(crate) async fn reaches(&self, dependency: &str) {
+        let up = format!("hostname_dependency_up{{dependency=\"{dependency}\"}} 1");
+        self.shows(&up).await;
+    }
+
     /// Returns when so many callers wait for a number.
     pub(crate) async fn is_waiting(&self, callers: usize) {
         self.shows(&format!("hostname_queue_requests {callers}"))

@@ -4,6 +4,7 @@
 mod allocate;
 mod allocator;
 mod app;
+mod breaker;
 mod clock;
 mod durability;
 mod idempotency;

@@ -31,6 +31,7 @@ async fn vault_sealed_away_and_silent_are_told_apart_and_it_goes_on_afterwards()
         .await
         .is_problem(503, "vault-sealed");
     bao.unseal().await.unwrap();
+    app.reaches("vault").await;
 
     proxy.refuse().await.unwrap();
     within(REFUSED, async || app.allocate(&body).await)
@@ -79,6 +80,7 @@ async fn an_outage_is_warned_of_once_and_each_refusal_is_mere_information() {
         refused.is_problem(503, "lock-unavailable");
     }
     to_locks.pass().await.unwrap();
+    app.reaches("locks").await;
     app.allocate(&wish("splunk", "a", "dev")).await.hostname();
     to_vault.refuse().await.unwrap();
     for _ in 0..3 {

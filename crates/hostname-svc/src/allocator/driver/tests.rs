@@ -80,6 +80,10 @@ impl DocumentStore for Scripted {
     async fn ready(&self) -> Result<(), StoreError> {
         Ok(())
     }
+
+    async fn away(&self) -> Arc<StoreError> {
+        std::future::pending().await
+    }
 }
 
 /// Runs a cycle for these owners; what each was told, how it ended, and how long it took.
