@@ -2,6 +2,7 @@
 
 mod bar;
 mod calls;
+mod database;
 mod upkeep;
 
 use std::path::PathBuf;
@@ -62,6 +63,41 @@ pub fn all() -> Vec<Subcommand<Settings>> {
             command: Command::new("scrub")
                 .about("Hash every message in the store, also while the service uses it"),
             run: |settings, _| upkeep::scrub(settings).boxed_local(),
+        },
+        Subcommand {
+            command: Command::new("migrate")
+                .about("Bring the databases of all shards to the schema of this version")
+                .arg(
+                    Arg::new("url")
+                        .long("url")
+                        .value_name("URL")
+                        .help("One database, as its owner: postgres://owner@host/database"),
+                )
+                .arg(
+                    Arg::new("to")
+                        .long("to")
+                        .value_name("VERSION")
+                        .value_parser(value_parser!(i64))
+                        .help("No further than this version"),
+                )
+                .arg(
+                    Arg::new("grant").long("grant").value_name("ROLE").help(
+                        "Let this role, as which the service connects, read and write messages",
+                    ),
+                ),
+            run: |settings, args| database::migrate(settings, args).boxed_local(),
+        },
+        Subcommand {
+            command: Command::new("copy").about(
+                "Copy the embedded store into PostgreSQL, every message hashed before and after",
+            ),
+            run: |settings, _| database::copy(settings).boxed_local(),
+        },
+        Subcommand {
+            command: Command::new("rebalance").about(
+                "Move messages from the shards of POSTGRES_ALSO_READ to where they live now",
+            ),
+            run: |settings, _| database::rebalance(settings).boxed_local(),
         },
     ]
 }

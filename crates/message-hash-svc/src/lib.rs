@@ -5,7 +5,7 @@
 //! disk, and what comes off the disk is hashed again before anybody sees it.
 //!
 //! The way of a request: [`http`] (the form of the message challenge) → [`messages`] (limits,
-//! hashing, checking) → [`store`] (bodies under digests; embedded on [`durable`]).
+//! hashing, checking) → [`store`] (bodies under digests; embedded on [`durable`], or in PostgreSQL).
 
 pub mod commands;
 pub mod digest;
@@ -18,17 +18,19 @@ pub mod store;
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context, bail};
-use service_kit::health::Health;
+use prometheus::Registry;
+use service_kit::health::{Health, Readiness};
 use service_kit::server::{self, Parts};
 
 use crate::http::{Api, Rules};
 use crate::messages::{CacheLimits, Messages};
 use crate::metrics::MessageMetrics;
-use crate::settings::Settings;
+use crate::settings::{Settings, StoreKind};
 use crate::store::embedded::EmbeddedStore;
+use crate::store::postgres::PostgresStore;
+use crate::store::{Backup, MessageStore};
 
 /// Runs the service until SIGTERM or SIGINT.
 ///
@@ -39,68 +41,87 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     let shutdown = server::shutdown_signal()?;
     let registry = service_kit::metrics::registry()?;
     let metrics = MessageMetrics::register(&registry)?;
-    let mut options = EmbeddedStore::options();
-    options.on_commit = Some(Arc::new({
-        let metrics = metrics.clone();
-        move |commit| metrics.committed(commit)
-    }));
-    let store = EmbeddedStore::open(&settings.data_dir, options)?;
-    let cache = CacheLimits {
-        bytes: settings.cache_bytes,
-        max_age: None,
-    };
-    let messages = Messages::new(
-        Arc::new(store.clone()),
-        metrics,
-        settings.message_limit,
-        cache,
-    );
-    let api = Api {
-        messages: Arc::new(messages),
-        backup: Some(Arc::new(store.clone())),
-        rules: Rules::of(&settings),
-    };
-    let scrub_every = settings.scrub_every.0;
-    let parts = Parts {
-        listener: server::bind(settings.listen, &settings.server, "MESSAGE_HASH")?,
-        settings: settings.server,
-        health: Health::new(vec![Arc::new(store.clone())]),
-        registry,
-        problems: http::PROBLEMS,
-    };
-    serve_until(parts, (api, scrub_every), store, shutdown).await
+    match settings.store {
+        StoreKind::Embedded => {
+            let store = open_embedded(&settings, &metrics)?;
+            let shared = Arc::new(store.clone());
+            let stores = Stores {
+                messages: shared.clone(),
+                readiness: shared.clone(),
+                backup: Some(shared),
+            };
+            let down = async {
+                tokio::select! {
+                    () = shutdown => (),
+                    () = store.poisoned() => (),
+                }
+            };
+            serve_until(settings, stores, (registry, metrics), down).await?;
+            // Also when it failed only on the way down.
+            if store.is_poisoned() {
+                bail!("the store failed to write; the next start will copy it before it is ready");
+            }
+            store.close().await;
+        }
+        StoreKind::Postgres => {
+            let store = Arc::new(PostgresStore::open(settings.postgres()?));
+            let stores = Stores {
+                messages: store.clone(),
+                readiness: store,
+                backup: None,
+            };
+            serve_until(settings, stores, (registry, metrics), shutdown).await?;
+        }
+    }
+    Ok(())
 }
 
-/// Serves until `shutdown` resolves or `store` fails, drains, and closes the store.
-///
-/// # Errors
-///
-/// The server or the store failed.
-pub async fn serve_until(
-    parts: Parts,
-    (api, scrub_every): (Api, Duration),
-    store: EmbeddedStore,
+/// The store, as those see it who need a part of it.
+struct Stores {
+    messages: Arc<dyn MessageStore>,
+    readiness: Arc<dyn Readiness>,
+    backup: Option<Arc<dyn Backup>>,
+}
+
+fn open_embedded(settings: &Settings, metrics: &MessageMetrics) -> anyhow::Result<EmbeddedStore> {
+    let mut options = EmbeddedStore::options();
+    let metrics = metrics.clone();
+    options.on_commit = Some(Arc::new(move |commit| metrics.committed(commit)));
+    Ok(EmbeddedStore::open(&settings.data_dir, options)?)
+}
+
+/// Serves until `shutdown` resolves, and drains.
+async fn serve_until(
+    settings: Settings,
+    stores: Stores,
+    (registry, metrics): (Registry, MessageMetrics),
     shutdown: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
-    let down = async {
-        tokio::select! {
-            () = shutdown => (),
-            () = store.poisoned() => (),
-        }
+    let others_delete = settings.store == StoreKind::Postgres && settings.admin_key.is_some();
+    let cache = CacheLimits {
+        bytes: settings.cache_bytes,
+        max_age: others_delete.then_some(settings.cache_max_age.0),
+    };
+    let messages = Messages::new(stores.messages, metrics, settings.message_limit, cache);
+    let api = Api {
+        messages: Arc::new(messages),
+        backup: stores.backup,
+        rules: Rules::of(&settings),
     };
     let upkeep = [
         tokio::spawn(Arc::clone(&api.messages).expire_forever()),
-        tokio::spawn(Arc::clone(&api.messages).scrub_forever(scrub_every)),
+        tokio::spawn(Arc::clone(&api.messages).scrub_forever(settings.scrub_every.0)),
     ];
-    let served = http::serve(parts, api, down).await;
+    let parts = Parts {
+        listener: server::bind(settings.listen, &settings.server, "MESSAGE_HASH")?,
+        settings: settings.server,
+        health: Health::new(vec![stores.readiness]),
+        registry,
+        problems: http::PROBLEMS,
+    };
+    let served = http::serve(parts, api, shutdown).await;
     for task in upkeep {
         task.abort();
     }
-    served.context("serving")?;
-    // Also when it failed only on the way down.
-    if store.is_poisoned() {
-        bail!("the store failed to write; the next start will copy it before it is ready");
-    }
-    store.close().await;
-    Ok(())
+    served.context("serving")
 }

@@ -226,7 +226,7 @@ impl Reader {
         let (body, expiry) = match self.store.get(digest).await? {
             Found::Message(_, expiry) if expiry.has_passed() => return Ok(Lookup::Expired),
             Found::Message(body, expiry) => (body, expiry),
-            Found::Deleted => return Ok(Lookup::Deleted),
+            Found::Deleted { .. } => return Ok(Lookup::Deleted),
             Found::Absent => return Ok(Lookup::Absent),
             Found::Damaged => return Err(self.damaged(digest).await),
         };

@@ -1,6 +1,7 @@
 //! Where messages are kept: a map from digest to body that never changes a body.
 
 pub mod embedded;
+pub mod postgres;
 mod row;
 
 use std::io::Write;
@@ -12,6 +13,7 @@ use durable::{BackupError, Progress};
 
 use crate::digest::Digest;
 use crate::message::{Expiry, Message};
+use crate::store::row::Row;
 
 /// Keeps bodies under their digests.
 #[async_trait]
@@ -88,12 +90,32 @@ pub enum Put {
 pub enum Found {
     /// A body, and how long it is kept.
     Message(Bytes, Expiry),
-    /// It was deleted.
-    Deleted,
+    /// It was deleted, and may be refused from now on.
+    Deleted {
+        /// Whether it is.
+        blocks: bool,
+    },
     /// What is there was found damaged before, or cannot be decoded.
     Damaged,
     /// There is none; not that it could not be read.
     Absent,
+}
+
+/// What a put finds, and until when the message has to be written; `None` when not at all.
+fn settle(found: Option<Row>, message: &Message) -> (Put, Option<Expiry>) {
+    let new = message.expiry;
+    match found {
+        None | Some(Row::Tombstone { blocks: false }) => (Put::New, Some(new)),
+        Some(Row::Tombstone { blocks: true }) => (Put::Blocked, None),
+        Some(Row::Body(body, expiry)) if body == message.body => {
+            if expiry.has_passed() {
+                (Put::New, Some(new))
+            } else {
+                (Put::Known, (new > expiry).then_some(new))
+            }
+        }
+        Some(Row::Body(..) | Row::Damaged) => (Put::Mended, Some(new)),
+    }
 }
 
 /// Why the store did not do what it was asked.

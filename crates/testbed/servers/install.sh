@@ -21,7 +21,22 @@ main() {
     local missing=0
     offer etcd "$etcd_version" "${ETCD_BIN:-}" ETCD_BIN install_etcd || missing=1
     offer bao "$bao_version" "${BAO_BIN:-}" BAO_BIN install_bao || missing=1
+    offer_postgres || missing=1
     return "$missing"
+}
+
+# PostgreSQL comes from the system: building it needs more than all the rest.
+offer_postgres() {
+    local found
+    for found in "${POSTGRES_BIN:-}" "$(command -v postgres || true)" /usr/lib/postgresql/*/bin/postgres; do
+        if [[ -n $found ]] && [[ $("$found" --version 2>/dev/null) =~ \(PostgreSQL\)\ ([0-9]+) ]] && ((BASH_REMATCH[1] >= 15)); then
+            echo "postgres ${BASH_REMATCH[1]}: $found"
+            return
+        fi
+    done
+    echo "error: no PostgreSQL 15 or newer. Install Debian's package \`postgresql\` or that of your system," >&2
+    echo "       or set POSTGRES_BIN to a postgres with initdb beside it." >&2
+    return 1
 }
 
 # offer PROGRAM VERSION NAMED VARIABLE INSTALL: says which program is used, and installs it when there is none.

@@ -1,7 +1,11 @@
-//! Which etcd and which OpenBao are used.
+//! Which etcd, which OpenBao and which PostgreSQL are used.
 //!
 //! First the one that `ETCD_BIN` or `BAO_BIN` names, then the pinned one that `just servers` installed, then the one on PATH.
 //! Named and found ones must be at least as new as the pinned version, which is written in `servers/` and nowhere else.
+
+mod postgres;
+
+pub use postgres::postgres;
 
 use std::{
     env,

@@ -92,7 +92,7 @@ impl Messages {
                 true
             }
             Found::Damaged => true,
-            Found::Deleted | Found::Absent => false,
+            Found::Deleted { .. } | Found::Absent => false,
         }
     }
 }

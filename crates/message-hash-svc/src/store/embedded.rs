@@ -12,7 +12,7 @@ use service_kit::health::Readiness;
 use crate::digest::Digest;
 use crate::message::{Expiry, Message, Moment};
 use crate::store::row::{self, Encoded, Row};
-use crate::store::{Found, MessageStore, Put, StoreError};
+use crate::store::{Found, MessageStore, Put, StoreError, settle};
 
 pub use self::backup::{restore, verify};
 
@@ -70,7 +70,7 @@ impl EmbeddedStore {
     /// Only committed rows are read here, so a duplicate needs no commit to be durable.
     fn is_durable(&self, message: &Message) -> Result<bool, ReadError> {
         let found = self.table.get(MESSAGES, message.digest.as_bytes())?;
-        let (put, expiry) = settle(found.as_deref(), message);
+        let (put, expiry) = settle(found.as_deref().map(row::read), message);
         Ok(put == Put::Known && expiry.is_none())
     }
 }
@@ -195,7 +195,7 @@ fn put_one(
 ) -> Result<Put, WriteError> {
     let key = message.digest.as_bytes();
     let found = tx.get(MESSAGES, key)?;
-    let (put, expiry) = settle(found.as_deref(), message);
+    let (put, expiry) = settle(found.as_deref().map(row::read), message);
     if let Some(expiry) = expiry {
         tx.put(MESSAGES, key, &encoded.row(expiry));
         if let Expiry::At(Moment(moment)) = expiry {
@@ -204,23 +204,6 @@ fn put_one(
         }
     }
     Ok(put)
-}
-
-/// What a put finds, and until when the message has to be written; `None` when not at all.
-fn settle(found: Option<&[u8]>, message: &Message) -> (Put, Option<Expiry>) {
-    let new = message.expiry;
-    match found.map(row::read) {
-        None | Some(Row::Tombstone { blocks: false }) => (Put::New, Some(new)),
-        Some(Row::Tombstone { blocks: true }) => (Put::Blocked, None),
-        Some(Row::Body(body, expiry)) if body == message.body => {
-            if expiry.has_passed() {
-                (Put::New, Some(new))
-            } else {
-                (Put::Known, (new > expiry).then_some(new))
-            }
-        }
-        Some(Row::Body(..) | Row::Damaged) => (Put::Mended, Some(new)),
-    }
 }
 
 #[async_trait]

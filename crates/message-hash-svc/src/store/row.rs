@@ -9,7 +9,7 @@ use crate::message::{Expiry, Moment};
 use crate::store::Found;
 
 const PLAIN: u8 = 0;
-const ZSTD: u8 = 1;
+pub(crate) const ZSTD: u8 = 1;
 const TOMBSTONE: u8 = 2;
 const DAMAGED: u8 = 3;
 
@@ -70,17 +70,19 @@ impl Encoded {
     }
 }
 
-/// The body behind stored bytes of `codec`; at most `limit` bytes are unpacked.
-///
-/// # Errors
-///
-/// The codec is unknown, or the bytes are not of it.
-pub(crate) fn decode(codec: u8, bytes: &[u8]) -> io::Result<Cow<'_, [u8]>> {
+/// The body behind stored bytes of `codec`.
+fn decode(codec: u8, bytes: &[u8]) -> io::Result<Cow<'_, [u8]>> {
     match codec {
         PLAIN => Ok(Cow::Borrowed(bytes)),
         ZSTD => zstd::stream::decode_all(bytes).map(Cow::Owned),
         _ => Err(io::Error::other(format!("unknown encoding {codec}"))),
     }
+}
+
+/// The body that a column of `codec` holds; `None` when it holds none.
+pub(crate) fn decode_raw(codec: i16, bytes: &[u8]) -> Option<Vec<u8>> {
+    let codec = u8::try_from(codec).ok()?;
+    decode(codec, bytes).ok().map(Cow::into_owned)
 }
 
 /// The row of a deleted message.
@@ -118,7 +120,7 @@ impl From<Row> for Found {
     fn from(row: Row) -> Self {
         match row {
             Row::Body(body, expiry) => Self::Message(body, expiry),
-            Row::Tombstone { .. } => Self::Deleted,
+            Row::Tombstone { blocks } => Self::Deleted { blocks },
             Row::Damaged => Self::Damaged,
         }
     }

@@ -15,5 +15,6 @@ mod faults;
 mod forms;
 mod kills;
 mod life;
+mod postgres;
 mod refusals;
 mod upkeep;

@@ -7,6 +7,7 @@ mod docs;
 mod etcd;
 mod fault_proxy;
 mod openbao;
+mod postgres;
 mod processes;
 mod protoc;
 mod services;

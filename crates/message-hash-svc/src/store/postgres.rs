@@ -1,0 +1,216 @@
+//! Messages in PostgreSQL: one primary or several, each with its replicas.
+
+pub mod migrate;
+pub mod options;
+mod place;
+mod rebalance;
+mod server;
+mod shard;
+mod sql;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::future::{join_all, try_join_all};
+use service_kit::health::Readiness;
+
+use crate::digest::Digest;
+use crate::message::Message;
+use crate::store::postgres::options::ShardOptions;
+use crate::store::postgres::place::Places;
+use crate::store::postgres::shard::{Leave, Shard, row_of};
+use crate::store::row::Row;
+use crate::store::{Found, MessageStore, Put, StoreError};
+
+/// How PostgreSQL is to be used.
+pub struct PostgresOptions {
+    /// Where messages are kept.
+    pub shards: Vec<ShardOptions>,
+    /// Where they may also be while they move from one set of shards to another.
+    pub also_read: Vec<ShardOptions>,
+    /// Connections to each server, at most, for each of writing and reading.
+    pub connections: u32,
+    /// How long a server may take for one call.
+    pub timeout: Duration,
+}
+
+/// A [`MessageStore`] on one or several PostgreSQL primaries.
+pub struct PostgresStore {
+    places: Places,
+    also: Option<Places>,
+}
+
+impl PostgresStore {
+    /// Makes the pools; connections are opened when they are needed. To be called on the runtime that
+    /// lives longest.
+    #[must_use]
+    pub fn open(options: PostgresOptions) -> Self {
+        let open = |shards: Vec<ShardOptions>| {
+            let shards = shards.into_iter();
+            let shards = shards.map(|it| Shard::open(it, options.connections, options.timeout));
+            Places::new(shards.collect())
+        };
+        let also = (!options.also_read.is_empty()).then(|| open(options.also_read));
+        Self {
+            places: open(options.shards),
+            also,
+        }
+    }
+
+    /// Where a digest may be besides its place, while messages move.
+    fn other_place(&self, digest: &Digest) -> Option<&Shard> {
+        let other = self.also.as_ref()?.of(digest);
+        (other.name != self.places.of(digest).name).then_some(other)
+    }
+
+    async fn row(&self, digest: &Digest) -> Result<Option<Row>, StoreError> {
+        let here = self.places.of(digest);
+        if let Some(found) = here.get(digest).await? {
+            return Ok(Some(found));
+        }
+        let Some(there) = self.other_place(digest) else {
+            return Ok(None);
+        };
+        if let Some(found) = there.get_from_primary(digest).await? {
+            return Ok(Some(row_of(found)));
+        }
+        // It may have moved from there to here between the two looks.
+        Ok(here.get_from_primary(digest).await?.map(row_of))
+    }
+
+    /// What the other place knows of a message while messages move: its expiry is kept when it is
+    /// the later one, and a tombstone there refuses it here too; then `false`.
+    async fn heed_other_place(&self, message: &mut Message) -> Result<bool, StoreError> {
+        let Some(there) = self.other_place(&message.digest) else {
+            return Ok(true);
+        };
+        match there.get_from_primary(&message.digest).await?.map(row_of) {
+            Some(Row::Tombstone { blocks: true }) => return Ok(false),
+            Some(Row::Body(_, expiry)) => message.expiry = message.expiry.max(expiry),
+            _ => (),
+        }
+        Ok(true)
+    }
+}
+
+#[async_trait]
+impl MessageStore for PostgresStore {
+    async fn put(&self, messages: Vec<Message>) -> Result<Vec<Put>, StoreError> {
+        let mut puts = vec![Put::Blocked; messages.len()];
+        let mut by_shard: BTreeMap<&str, (&Shard, Vec<usize>, Vec<Message>)> = BTreeMap::new();
+        for (place, mut message) in messages.into_iter().enumerate() {
+            if !self.heed_other_place(&mut message).await? {
+                continue;
+            }
+            let shard = self.places.of(&message.digest);
+            let entry = by_shard
+                .entry(&shard.name)
+                .or_insert_with(|| (shard, Vec::new(), Vec::new()));
+            entry.1.push(place);
+            entry.2.push(message);
+        }
+        let written = by_shard
+            .into_values()
+            .map(|(shard, places, messages)| async move {
+                Ok::<_, StoreError>((places, shard.put(messages).await?))
+            });
+        for (places, outcomes) in try_join_all(written).await? {
+            for (place, put) in places.into_iter().zip(outcomes) {
+                puts[place] = put;
+            }
+        }
+        Ok(puts)
+    }
+
+    async fn get(&self, digest: &Digest) -> Result<Found, StoreError> {
+        Ok(self.row(digest).await?.map_or(Found::Absent, Found::from))
+    }
+
+    async fn delete(&self, digest: &Digest, block: bool) -> Result<bool, StoreError> {
+        let here = self.places.of(digest);
+        let Some(there) = self.other_place(digest) else {
+            let leave = if block {
+                Leave::Block
+            } else {
+                Leave::WhereItWas
+            };
+            return here.delete(digest, leave).await;
+        };
+        // A tombstone here keeps the message out when it is being moved at this moment.
+        let was_here = here.get_from_primary(digest).await?.is_some();
+        let was_there = there.get_from_primary(digest).await?.is_some();
+        let leave = if block { Leave::Block } else { Leave::Always };
+        here.delete(digest, leave).await?;
+        there.delete(digest, leave).await?;
+        Ok(block || was_here || was_there)
+    }
+
+    async fn quarantine(&self, damaged: &Digest) -> Result<(), StoreError> {
+        self.places.of(damaged).quarantine(damaged).await?;
+        if let Some(other) = self.other_place(damaged) {
+            other.quarantine(damaged).await?;
+        }
+        Ok(())
+    }
+
+    async fn expire(&self, limit: usize) -> Result<usize, StoreError> {
+        let shards = self.places.shards.iter();
+        let removed = try_join_all(shards.map(|shard| shard.expire(limit))).await?;
+        // As many as the busiest removed: whoever asks goes on until that is below the limit.
+        Ok(removed.into_iter().max().unwrap_or(0))
+    }
+
+    async fn page(
+        &self,
+        after: Option<Digest>,
+        limit: usize,
+    ) -> Result<Vec<(Digest, Found)>, StoreError> {
+        let shards = self.places.shards.iter();
+        let pages = try_join_all(shards.map(|shard| shard.page(after, limit))).await?;
+        let rows: BTreeMap<Digest, _> = pages.into_iter().flatten().collect();
+        let rows = rows.into_iter().take(limit);
+        Ok(rows
+            .map(|(digest, raw)| (digest, row_of(raw).into()))
+            .collect())
+    }
+
+    async fn count(&self) -> Result<u64, StoreError> {
+        let counts = self.places.shards.iter().map(|shard| shard.count());
+        Ok(try_join_all(counts).await?.into_iter().sum())
+    }
+}
+
+#[async_trait]
+impl Readiness for PostgresStore {
+    fn name(&self) -> &'static str {
+        "postgres"
+    }
+
+    /// Ready as long as one shard answers: with its primary down a shard still gives back what its
+    /// replicas have, and the other shards everything.
+    async fn check(&self) -> Result<(), String> {
+        let shards = &self.places.shards;
+        let versions = join_all(shards.iter().map(|shard| shard.version())).await;
+        for (shard, version) in shards.iter().zip(&versions) {
+            if let Ok(version) = version
+                && *version < migrate::NEEDED
+            {
+                let (name, needed) = (&shard.name, migrate::NEEDED);
+                return Err(format!(
+                    "shard {name} has schema version {version}, {needed} is needed: run `message-hash-svc migrate`"
+                ));
+            }
+        }
+        let faults: Vec<String> = shards
+            .iter()
+            .zip(versions)
+            .filter_map(|(shard, version)| Some((shard, version.err()?)))
+            .map(|(shard, fault)| format!("shard {}: {fault}", shard.name))
+            .collect();
+        if faults.len() == shards.len() && shards.iter().all(|shard| !shard.has_replicas()) {
+            return Err(faults.join("; "));
+        }
+        Ok(())
+    }
+}

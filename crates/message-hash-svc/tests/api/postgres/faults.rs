@@ -1,0 +1,170 @@
+//! PostgreSQL away, behind, silent, or busy.
+
+use std::time::{Duration, Instant};
+
+use message_hash_svc::digest::Digest;
+use testbed::{FaultProxy, eventually};
+
+use super::{app, app_with, expect, primary, url};
+use crate::app::{Answer, App};
+
+fn absent(text: &str) -> String {
+    format!("/messages/{}", Digest::of(text.as_bytes()))
+}
+
+fn assert_refused(answer: &Answer) {
+    let told = (answer.status, answer.retry_after.as_deref());
+    assert_eq!(told, (503, Some("1")), "{answer:?}");
+}
+
+async fn post(app: &App, text: &str) -> Answer {
+    let body = serde_json::json!({ "message": text }).to_string();
+    app.post("application/json", body).await
+}
+
+#[tokio::test]
+async fn a_replica_that_lags_hides_nothing_and_one_without_its_primary_gives_what_it_has() {
+    let primary = primary().await;
+    let replica = primary.replica().await.unwrap();
+    let shards = format!("{},{}", url(&primary), url(&replica));
+    let (here, there) = (
+        app_with(&shards, &[("CACHE_BYTES", "0")]).await,
+        app(&shards).await,
+    );
+    let old = here.keep("old").await;
+    eventually(
+        "the replica to follow",
+        Duration::from_secs(60),
+        async || {
+            let seen = replica
+                .sql("SELECT count(*) FROM message_hash.message")
+                .await?;
+            anyhow::ensure!(seen == "1", "{seen}");
+            Ok(())
+        },
+    )
+    .await
+    .unwrap();
+
+    replica.sql("SELECT pg_wal_replay_pause()").await.unwrap();
+    for number in 0..50 {
+        let text = format!("new {number}");
+        let digest = here.keep(&text).await;
+        expect(&there, &digest, &text).await;
+        expect(&here, &digest, &text).await;
+    }
+
+    primary.crash().await.unwrap();
+    let count = "message_hash_lookups_total{outcome=\"cached\"}";
+    for _ in 0..5 {
+        expect(&here, &old, "old").await;
+    }
+    assert_eq!(here.metric(count).await, 0.0);
+    // Nobody may say that there is none, nor that it was kept.
+    for round in 0..3 {
+        let started = Instant::now();
+        assert_refused(&here.get(&absent("never posted")).await);
+        assert_refused(&post(&here, "while it is down").await);
+        let took = started.elapsed();
+        assert!(round == 0 || took < Duration::from_secs(3), "{took:?}");
+    }
+    primary.restart().await.unwrap();
+    eventually(
+        "the service to go on",
+        Duration::from_secs(20),
+        async || {
+            let answer = post(&here, "after it came back").await;
+            (answer.status == 200).then_some(()).ok_or(answer.body)
+        },
+    )
+    .await
+    .unwrap();
+    assert_eq!(here.get(&absent("never posted")).await.status, 404);
+    expect(&here, &old, "old").await;
+}
+
+#[tokio::test]
+async fn a_silent_primary_is_waited_for_once_and_then_refused_at_once() {
+    let primary = primary().await;
+    let proxy = FaultProxy::start(&format!("http://127.0.0.1:{}", primary.port()))
+        .await
+        .unwrap();
+    let direct = format!("127.0.0.1:{}", primary.port());
+    let shards = url(&primary).replace(&direct, &proxy.address().to_string());
+    let app = app(&shards).await;
+    let digest = app.keep("foo").await;
+    proxy.silent().await.unwrap();
+    let started = Instant::now();
+    assert_refused(&app.get(&absent("bar")).await);
+    assert!(
+        started.elapsed() < Duration::from_secs(4),
+        "{:?}",
+        started.elapsed()
+    );
+    let started = Instant::now();
+    assert_refused(&app.get(&absent("bar")).await);
+    assert!(
+        started.elapsed() < Duration::from_millis(900),
+        "{:?}",
+        started.elapsed()
+    );
+    proxy.pass().await.unwrap();
+    eventually(
+        "the service to go on",
+        Duration::from_secs(20),
+        async || {
+            let answer = app.get(&format!("/messages/{digest}")).await;
+            (answer.status == 200).then_some(()).ok_or(answer.body)
+        },
+    )
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn when_every_connection_is_taken_callers_are_told_to_come_again() {
+    let primary = primary().await;
+    let app = app_with(&url(&primary), &[("POSTGRES_CONNECTIONS", "2")]).await;
+    app.keep("foo").await;
+    let lock = "BEGIN; LOCK TABLE message_hash.message IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(4); COMMIT";
+    let locked = primary.sql(lock);
+    let calls = async {
+        let is_locked = "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND granted \
+             AND relation = 'message_hash.message'::regclass";
+        eventually("the lock", Duration::from_secs(20), async || {
+            let held = primary.sql(is_locked).await?;
+            anyhow::ensure!(held != "0", "not yet");
+            Ok(())
+        })
+        .await
+        .unwrap();
+        let calls = (0..30).map(|number| {
+            let app = &app;
+            async move {
+                let started = Instant::now();
+                let answer = post(app, &format!("{number}")).await;
+                (answer, started.elapsed())
+            }
+        });
+        futures_util::future::join_all(calls).await
+    };
+    let (locked, answers) = tokio::join!(locked, calls);
+    locked.unwrap();
+    assert!(answers.iter().any(|(answer, _)| answer.status == 503));
+    for (answer, took) in &answers {
+        assert!(*took < Duration::from_secs(8), "{took:?}");
+        if answer.status != 200 {
+            assert_refused(answer);
+        }
+    }
+    eventually(
+        "the service to go on",
+        Duration::from_secs(20),
+        async || {
+            let answer = post(&app, "after the lock").await;
+            (answer.status == 200).then_some(()).ok_or(answer.body)
+        },
+    )
+    .await
+    .unwrap();
+}
