@@ -44,7 +44,7 @@ chart-test *args:
 # Measure the services beside their baselines, e.g. `just bench lease --seconds 60`; `just bench --help` says more
 [group('measure')]
 bench *args: servers
-    cargo build --locked --release --bin shared-lock-svc --bin bench
+    cargo build --locked --release --bin shared-lock-svc --bin message-hash-svc --bin bench
     @exec target/release/bench {{ args }}
 
 # Format the code

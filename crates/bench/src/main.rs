@@ -70,6 +70,13 @@ enum Command {
         #[arg(long)]
         etcd: String,
     },
+    /// Answers every call with the same bytes: the baseline of `cached-message`.
+    #[command(hide = true)]
+    Bare {
+        /// Bytes of an answer.
+        #[arg(long)]
+        size: usize,
+    },
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -82,6 +89,10 @@ enum Row {
     HandOver,
     /// 10,000 locks held in 100 sessions: what keeping them costs.
     Idle,
+    /// `GET /messages/{digest}` from memory, beside a bare handler.
+    CachedMessage,
+    /// Durable `POST /messages`, beside group commits alone.
+    DurableMessage,
 }
 
 fn main() -> ExitCode {
@@ -92,6 +103,9 @@ fn main() -> ExitCode {
     let done = match arguments.command {
         Some(Command::FourCalls { etcd }) => {
             actix_web::rt::System::new().block_on(peers::four_calls::serve(etcd))
+        }
+        Some(Command::Bare { size }) => {
+            actix_web::rt::System::new().block_on(peers::bare::serve(size))
         }
         None => runtime
             .context("starting")
@@ -120,6 +134,12 @@ async fn measure(arguments: &Arguments) -> Result<()> {
     }
     if chosen(Row::Idle) {
         rows::idle::measure(&arguments.plan, &mut report).await?;
+    }
+    if chosen(Row::CachedMessage) {
+        rows::message::cached(&arguments.plan, &mut report).await?;
+    }
+    if chosen(Row::DurableMessage) {
+        rows::message::durable(&arguments.plan, &mut report).await?;
     }
     report.write(&arguments.out)
 }

@@ -1,4 +1,5 @@
 //! What ours is measured beside.
 
+pub(crate) mod bare;
 pub(crate) mod four_calls;
 pub(crate) mod transactions;

@@ -3,6 +3,7 @@
 pub(crate) mod hand_over;
 pub(crate) mod idle;
 pub(crate) mod lease;
+pub(crate) mod message;
 pub(crate) mod session;
 
 use crate::load::Round;

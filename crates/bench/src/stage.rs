@@ -28,6 +28,24 @@ pub(crate) struct Peer {
     _process: Process,
 }
 
+impl Peer {
+    /// The server, once it said where it listens, behind `words`.
+    pub(crate) async fn listening(process: Process, words: &str, within: Duration) -> Result<Self> {
+        let log = process.log().clone();
+        let url = process
+            .ready(within, async || {
+                let text = log.text();
+                let line = text.lines().find_map(|line| line.strip_prefix(words));
+                line.map(str::to_owned).context("it does not listen yet")
+            })
+            .await?;
+        Ok(Self {
+            url,
+            _process: process,
+        })
+    }
+}
+
 impl Stage {
     pub(crate) async fn set(plan: &Plan) -> Result<Self> {
         let started = match &plan.etcd {
@@ -70,20 +88,7 @@ impl Stage {
         let process = Launch::new("four-calls", env::current_exe()?)
             .args(["four-calls", "--etcd", &self.endpoint])
             .spawn()?;
-        let log = process.log().clone();
-        let url = process
-            .ready(START, async || {
-                let text = log.text();
-                let line = text
-                    .lines()
-                    .find_map(|line| line.strip_prefix(four_calls::LISTENING));
-                line.map(str::to_owned).context("it does not listen yet")
-            })
-            .await?;
-        Ok(Peer {
-            url,
-            _process: process,
-        })
+        Peer::listening(process, four_calls::LISTENING, START).await
     }
 
     /// Revokes the leases of all keys that a round took, so that the next one starts as this one did.

@@ -15,6 +15,7 @@ pub mod messages;
 pub mod metrics;
 pub mod settings;
 pub mod store;
+pub mod token;
 
 use std::future::Future;
 use std::sync::Arc;

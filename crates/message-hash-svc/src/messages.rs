@@ -13,6 +13,7 @@ use crate::message::{Message, Shown};
 use crate::messages::cache::{Answer, Cache, Turn};
 use crate::metrics::MessageMetrics;
 use crate::store::{Found, MessageStore, Put, StoreError};
+use crate::token::{Token, Written};
 
 pub use crate::messages::cache::CacheLimits;
 pub use crate::messages::scrub::Scrubbed;
@@ -90,12 +91,15 @@ impl Messages {
     /// # Errors
     ///
     /// [`MessageError::TooLarge`], [`MessageError::Blocked`], or the store's.
-    pub async fn keep(&self, message: Message) -> Result<Put, MessageError> {
+    pub async fn keep(&self, message: Message) -> Result<Written<Put>, MessageError> {
         let digest = message.digest;
-        let put = self.keep_all(vec![message]).await?.pop();
-        match put {
+        let Written {
+            mut outcome,
+            tokens,
+        } = self.keep_all(vec![message]).await?;
+        match outcome.pop() {
             None | Some(Put::Blocked) => Err(MessageError::Blocked(digest)),
-            Some(put) => Ok(put),
+            Some(outcome) => Ok(Written { outcome, tokens }),
         }
     }
 
@@ -104,7 +108,10 @@ impl Messages {
     /// # Errors
     ///
     /// [`MessageError::TooLarge`] when one of them is, or the store's.
-    pub async fn keep_all(&self, messages: Vec<Message>) -> Result<Vec<Put>, MessageError> {
+    pub async fn keep_all(
+        &self,
+        messages: Vec<Message>,
+    ) -> Result<Written<Vec<Put>>, MessageError> {
         if messages.iter().any(|it| it.body.len() > self.limit) {
             return Err(MessageError::TooLarge(self.limit));
         }
@@ -122,7 +129,7 @@ impl Messages {
             cache.changed(digest);
         }
         let put = put?;
-        for (digest, put) in digests.iter().zip(&put) {
+        for (digest, put) in digests.iter().zip(&put.outcome) {
             if *put == Put::Mended {
                 warn!(message.digest = %digest, "message {digest} was damaged in the store and is mended");
             }
@@ -131,12 +138,16 @@ impl Messages {
         Ok(put)
     }
 
-    /// What is known of this digest.
+    /// What is known of this digest, to somebody who has `seen` what was written up to some places:
+    /// then memory does not answer.
     ///
     /// # Errors
     ///
     /// [`MessageError::Damaged`], or the store's.
-    pub async fn look_up(&self, digest: &Digest) -> Result<Lookup, MessageError> {
+    pub async fn look_up(&self, digest: &Digest, seen: &[Token]) -> Result<Lookup, MessageError> {
+        if !seen.is_empty() {
+            return self.reader.look_up(digest, seen).await;
+        }
         let Reader { cache, metrics, .. } = &self.reader;
         if let Some(shown) = cache.get(digest) {
             metrics.cached.inc();
@@ -148,7 +159,7 @@ impl Messages {
                 // On its own: others may wait for it when this caller has left.
                 let (reader, digest) = (self.reader.clone(), *digest);
                 tokio::spawn(async move {
-                    lead.finish(reader.look_up(&digest).await);
+                    lead.finish(reader.look_up(&digest, &[]).await);
                     reader
                         .metrics
                         .cache_bytes
@@ -165,7 +176,11 @@ impl Messages {
     /// # Errors
     ///
     /// The store's.
-    pub async fn delete(&self, digest: &Digest, block: bool) -> Result<bool, MessageError> {
+    pub async fn delete(
+        &self,
+        digest: &Digest,
+        block: bool,
+    ) -> Result<Written<bool>, MessageError> {
         let (reader, digest) = (self.reader.clone(), *digest);
         // On its own: a caller that leaves must not keep the cache from hearing of it.
         let deleted = tokio::spawn(async move {
@@ -174,7 +189,7 @@ impl Messages {
             deleted
         });
         let deleted = deleted.await.map_err(|_| MessageError::Abandoned)??;
-        if deleted {
+        if deleted.outcome {
             self.reader.metrics.deletions.inc();
             info!(message.digest = %digest, block, "message {digest} deleted");
         }
@@ -207,8 +222,8 @@ struct Reader {
 }
 
 impl Reader {
-    async fn look_up(&self, digest: &Digest) -> Answer {
-        let answer = self.read(digest).await;
+    async fn look_up(&self, digest: &Digest, seen: &[Token]) -> Answer {
+        let answer = self.read(digest, seen).await;
         let outcome = match &answer {
             Ok(Lookup::Found(_)) => "found",
             Ok(Lookup::Deleted) => "deleted",
@@ -222,8 +237,8 @@ impl Reader {
     }
 
     /// Disks and file systems do change bytes, so what the store gives is hashed again.
-    async fn read(&self, digest: &Digest) -> Answer {
-        let (body, expiry) = match self.store.get(digest).await? {
+    async fn read(&self, digest: &Digest, seen: &[Token]) -> Answer {
+        let (body, expiry) = match self.store.get(digest, seen).await? {
             Found::Message(_, expiry) if expiry.has_passed() => return Ok(Lookup::Expired),
             Found::Message(body, expiry) => (body, expiry),
             Found::Deleted { .. } => return Ok(Lookup::Deleted),

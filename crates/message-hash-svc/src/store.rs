@@ -14,6 +14,7 @@ use durable::{BackupError, Progress};
 use crate::digest::Digest;
 use crate::message::{Expiry, Message};
 use crate::store::row::Row;
+use crate::token::{Token, Written};
 
 /// Keeps bodies under their digests.
 #[async_trait]
@@ -21,15 +22,15 @@ pub trait MessageStore: Send + Sync {
     /// Keeps all of `messages`, or fails for all; answers only when they would survive a crash.
     ///
     /// A message that is there already is kept for as long as the longer of both expiries says.
-    async fn put(&self, messages: Vec<Message>) -> Result<Vec<Put>, StoreError>;
+    async fn put(&self, messages: Vec<Message>) -> Result<Written<Vec<Put>>, StoreError>;
 
-    /// What is known of `digest`. A body is as it was read: whether it has its digest is for the
-    /// caller to see.
-    async fn get(&self, digest: &Digest) -> Result<Found, StoreError>;
+    /// What is known of `digest`, at least what was known at the places that `seen` tells. A body is
+    /// as it was read: whether it has its digest is for the caller to see.
+    async fn get(&self, digest: &Digest, seen: &[Token]) -> Result<Found, StoreError>;
 
     /// Takes the message away and leaves a tombstone; with `block` it refuses further puts, and is
     /// left also where nothing was. `false` when nothing was known of it and nothing is.
-    async fn delete(&self, digest: &Digest, block: bool) -> Result<bool, StoreError>;
+    async fn delete(&self, digest: &Digest, block: bool) -> Result<Written<bool>, StoreError>;
 
     /// Puts a body aside that does not have its digest: it is found as damaged until the message
     /// is put again.

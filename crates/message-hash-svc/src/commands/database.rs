@@ -94,7 +94,7 @@ async fn copy_page(to: &PostgresStore, page: Vec<(Digest, Found)>) -> anyhow::Re
     to.put(messages.clone()).await?;
     for message in messages {
         let digest = message.digest;
-        match to.get(&digest).await? {
+        match to.get(&digest, &[]).await? {
             Found::Message(body, expiry) if body == message.body && expiry >= message.expiry => (),
             // Deleted there since: that counts.
             Found::Deleted { .. } => (),

@@ -15,9 +15,9 @@ use tokio::sync::mpsc;
 use tracing::{error, info};
 
 use crate::digest::Digest;
-use crate::http::Rules;
 use crate::http::messages::digest_in;
 use crate::http::refusal::Refusal;
+use crate::http::{Rules, answer};
 use crate::messages::{Messages, Scrubbed};
 use crate::store::Backup;
 
@@ -52,8 +52,11 @@ pub(super) async fn delete(
     expect_admin(&request, &rules)?;
     let digest = digest_in(&request).ok_or(Refusal::NotFound)?;
     let deleted = messages.delete(&digest, query.block).await;
-    if deleted.map_err(Refusal::from)? {
-        Ok(HttpResponse::NoContent().finish())
+    let deleted = deleted.map_err(Refusal::from)?;
+    if deleted.outcome {
+        let mut response = HttpResponse::NoContent();
+        answer::place(&mut response, &deleted.tokens);
+        Ok(response.finish())
     } else {
         Err(Refusal::NotFound.into())
     }

@@ -11,6 +11,10 @@ use crate::http::Rules;
 use crate::http::accept::{self, Form};
 use crate::http::refusal::Refusal;
 use crate::message::{Expiry, Shown};
+use crate::token::Token;
+
+/// Where a write stands in the log of its shard.
+const CONSISTENCY_TOKEN: &str = "consistency-token";
 
 /// A year, which counts as for good.
 const FOR_GOOD: &str = "public, max-age=31536000, immutable";
@@ -60,8 +64,14 @@ pub(super) fn message(
 }
 
 /// The digest of a message that was kept, in the form that the caller likes best.
-pub(super) fn digest(request: &HttpRequest, digest: &Digest, status: StatusCode) -> HttpResponse {
+pub(super) fn digest(
+    request: &HttpRequest,
+    digest: &Digest,
+    status: StatusCode,
+    tokens: &[Token],
+) -> HttpResponse {
     let mut response = HttpResponse::build(status);
+    place(&mut response, tokens);
     if status == StatusCode::CREATED {
         response.insert_header((header::LOCATION, format!("/messages/{digest}")));
     }
@@ -72,6 +82,23 @@ pub(super) fn digest(request: &HttpRequest, digest: &Digest, status: StatusCode)
             .body(digest.to_string()),
         _ => json(response, format!(r#"{{"digest": "{digest}"}}"#)),
     }
+}
+
+/// Tells where a write stands, for who wants to read it back wherever the next call goes.
+pub(super) fn place(response: &mut HttpResponseBuilder, tokens: &[Token]) {
+    for token in tokens {
+        response.append_header((CONSISTENCY_TOKEN, token.to_string()));
+    }
+}
+
+/// The places that a caller has seen.
+pub(super) fn seen(request: &HttpRequest) -> Result<Vec<Token>, Refusal> {
+    let values = request.headers().get_all(CONSISTENCY_TOKEN);
+    let texts = values.flat_map(|value| value.to_str().unwrap_or("?").split(','));
+    texts
+        .map(|text| text.parse::<Token>())
+        .collect::<Result<_, _>>()
+        .map_err(|err| Refusal::Malformed(format!("Consistency-Token: {err}")))
 }
 
 /// The answers have a space behind the colon, as in the published transcripts: somebody may

@@ -11,11 +11,13 @@ use service_kit::problem::{Problem, UNSUPPORTED_MEDIA_TYPE};
 
 use crate::digest::Digest;
 use crate::http::Rules;
+use crate::http::answer;
 use crate::http::messages::expiry;
 use crate::http::refusal::Refusal;
 use crate::message::{Expiry, Message, Shown};
 use crate::messages::{Lookup, MessageError, Messages};
 use crate::store::Put;
+use crate::token::Written;
 
 /// Entries of one batch, of all kinds together.
 const MOST_ENTRIES: usize = 1000;
@@ -90,12 +92,15 @@ async fn batch(
         .collect::<Result<Vec<_>, _>>()?;
     let gets = digests("get", &batch.get)?;
     let asked = digests("exists", &batch.exists)?;
+    let Written { outcome, tokens } = put_all(puts, &messages).await?;
     let body = BatchBody {
-        put: put_all(puts, &messages).await?,
+        put: outcome,
         get: get_all(&gets, &messages, rules.batch_limit).await?,
         exists: ask_all(&asked, &messages).await?,
     };
-    Ok(HttpResponse::Ok().json(body))
+    let mut response = HttpResponse::Ok();
+    answer::place(&mut response, &tokens);
+    Ok(response.json(body))
 }
 
 async fn read(
@@ -180,21 +185,30 @@ fn digest_of(text: &str) -> Result<Digest, ()> {
     text.parse().map_err(|_| ())
 }
 
-async fn put_all(puts: Vec<Message>, messages: &Messages) -> Result<Vec<PutBody>, Problem> {
+async fn put_all(
+    puts: Vec<Message>,
+    messages: &Messages,
+) -> Result<Written<Vec<PutBody>>, Problem> {
     if puts.is_empty() {
-        return Ok(Vec::new());
+        return Ok(Written::alone(Vec::new()));
     }
     let digests: Vec<Digest> = puts.iter().map(|message| message.digest).collect();
-    let outcomes = messages.keep_all(puts).await.map_err(Refusal::from)?;
-    let bodies = digests.iter().zip(outcomes).map(|(digest, put)| PutBody {
-        digest: digest.to_string(),
-        outcome: match put {
-            Put::New => "new",
-            Put::Known | Put::Mended => "known",
-            Put::Blocked => "blocked",
-        },
-    });
-    Ok(bodies.collect())
+    let written = messages.keep_all(puts).await.map_err(Refusal::from)?;
+    let bodies = digests
+        .iter()
+        .zip(written.outcome)
+        .map(|(digest, put)| PutBody {
+            digest: digest.to_string(),
+            outcome: match put {
+                Put::New => "new",
+                Put::Known | Put::Mended => "known",
+                Put::Blocked => "blocked",
+            },
+        });
+    Ok(Written {
+        outcome: bodies.collect(),
+        tokens: written.tokens,
+    })
 }
 
 async fn get_all(
@@ -206,7 +220,7 @@ async fn get_all(
     let mut bodies = Vec::with_capacity(digests.len());
     // A few at once, so that what is looked up and does not fit is little.
     for some in digests.chunks(16) {
-        let found = join_all(some.iter().map(|digest| messages.look_up(digest))).await;
+        let found = join_all(some.iter().map(|digest| messages.look_up(digest, &[]))).await;
         for (digest, lookup) in some.iter().zip(found) {
             bodies.push(got(digest, lookup, &mut left)?);
         }
@@ -252,7 +266,7 @@ fn show(shown: &Shown, body: &mut GetBody, left: &mut usize) {
 async fn ask_all(digests: &[Digest], messages: &Messages) -> Result<Vec<ExistsBody>, Problem> {
     let mut bodies = Vec::with_capacity(digests.len());
     for some in digests.chunks(16) {
-        let found = join_all(some.iter().map(|digest| messages.look_up(digest))).await;
+        let found = join_all(some.iter().map(|digest| messages.look_up(digest, &[]))).await;
         for (digest, lookup) in some.iter().zip(found) {
             bodies.push(ExistsBody {
                 digest: digest.to_string(),

@@ -52,11 +52,11 @@ async fn post(
         expiry,
     };
     let put = messages.keep(message).await?;
-    let status = match put {
+    let status = match put.outcome {
         Put::New if rules.answer_created => StatusCode::CREATED,
         _ => StatusCode::OK,
     };
-    Ok(answer::digest(&request, &digest, status))
+    Ok(answer::digest(&request, &digest, status, &put.tokens))
 }
 
 async fn get(
@@ -65,7 +65,8 @@ async fn get(
     rules: Data<Rules>,
 ) -> Result<HttpResponse, Refusal> {
     let digest = digest_in(&request).ok_or(Refusal::NotFound)?;
-    match messages.look_up(&digest).await? {
+    let seen = answer::seen(&request)?;
+    match messages.look_up(&digest, &seen).await? {
         Lookup::Found(shown) => answer::message(&request, &shown, &rules),
         Lookup::Deleted => Err(Refusal::Deleted),
         Lookup::Expired => Err(Refusal::Expired),
@@ -98,11 +99,12 @@ async fn put(
         body,
         expiry,
     };
-    let status = match messages.keep(message).await.map_err(Refusal::from)? {
+    let put = messages.keep(message).await.map_err(Refusal::from)?;
+    let status = match put.outcome {
         Put::New => StatusCode::CREATED,
         _ => StatusCode::OK,
     };
-    Ok(answer::digest(&request, &digest, status))
+    Ok(answer::digest(&request, &digest, status, &put.tokens))
 }
 
 /// The digest in the path; `None` for what is none.

@@ -13,6 +13,7 @@ use crate::digest::Digest;
 use crate::message::{Expiry, Message, Moment};
 use crate::store::row::{self, Encoded, Row};
 use crate::store::{Found, MessageStore, Put, StoreError, settle};
+use crate::token::{Token, Written};
 
 pub use self::backup::{restore, verify};
 
@@ -77,13 +78,13 @@ impl EmbeddedStore {
 
 #[async_trait]
 impl MessageStore for EmbeddedStore {
-    async fn put(&self, messages: Vec<Message>) -> Result<Vec<Put>, StoreError> {
+    async fn put(&self, messages: Vec<Message>) -> Result<Written<Vec<Put>>, StoreError> {
         let mut is_all_durable = true;
         for message in &messages {
             is_all_durable = is_all_durable && self.is_durable(message)?;
         }
         if is_all_durable {
-            return Ok(vec![Put::Known; messages.len()]);
+            return Ok(Written::alone(vec![Put::Known; messages.len()]));
         }
         let encoded: Vec<_> = messages
             .into_iter()
@@ -95,15 +96,15 @@ impl MessageStore for EmbeddedStore {
                 .map(|(encoded, message)| put_one(tx, encoded, message))
                 .collect::<Result<Vec<_>, WriteError>>()
         });
-        Ok(put.await?)
+        Ok(Written::alone(put.await?))
     }
 
-    async fn get(&self, digest: &Digest) -> Result<Found, StoreError> {
+    async fn get(&self, digest: &Digest, _: &[Token]) -> Result<Found, StoreError> {
         let found = self.table.get(MESSAGES, digest.as_bytes())?;
         Ok(found.map_or(Found::Absent, |found| row::read(&found).into()))
     }
 
-    async fn delete(&self, digest: &Digest, block: bool) -> Result<bool, StoreError> {
+    async fn delete(&self, digest: &Digest, block: bool) -> Result<Written<bool>, StoreError> {
         let key = *digest.as_bytes();
         let deleted = self.table.transact(move |tx| {
             let found = tx.get(MESSAGES, &key)?;
@@ -116,7 +117,7 @@ impl MessageStore for EmbeddedStore {
             }
             Ok::<_, WriteError>(found.is_some() || block)
         });
-        Ok(deleted.await?)
+        Ok(Written::alone(deleted.await?))
     }
 
     async fn quarantine(&self, damaged: &Digest) -> Result<(), StoreError> {

@@ -1,5 +1,6 @@
 //! Messages in PostgreSQL: one primary or several, each with its replicas.
 
+mod columns;
 pub mod migrate;
 pub mod options;
 mod place;
@@ -7,6 +8,7 @@ mod rebalance;
 mod server;
 mod shard;
 mod sql;
+mod write;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,11 +19,14 @@ use service_kit::health::Readiness;
 
 use crate::digest::Digest;
 use crate::message::Message;
+use crate::store::postgres::columns::row_of;
 use crate::store::postgres::options::ShardOptions;
 use crate::store::postgres::place::Places;
-use crate::store::postgres::shard::{Leave, Shard, row_of};
+use crate::store::postgres::shard::Shard;
+use crate::store::postgres::write::Leave;
 use crate::store::row::Row;
 use crate::store::{Found, MessageStore, Put, StoreError};
+use crate::token::{Token, Written};
 
 /// How PostgreSQL is to be used.
 pub struct PostgresOptions {
@@ -64,9 +69,9 @@ impl PostgresStore {
         (other.name != self.places.of(digest).name).then_some(other)
     }
 
-    async fn row(&self, digest: &Digest) -> Result<Option<Row>, StoreError> {
+    async fn row(&self, digest: &Digest, seen: &[Token]) -> Result<Option<Row>, StoreError> {
         let here = self.places.of(digest);
-        if let Some(found) = here.get(digest).await? {
+        if let Some(found) = here.get(digest, seen).await? {
             return Ok(Some(found));
         }
         let Some(there) = self.other_place(digest) else {
@@ -96,7 +101,7 @@ impl PostgresStore {
 
 #[async_trait]
 impl MessageStore for PostgresStore {
-    async fn put(&self, messages: Vec<Message>) -> Result<Vec<Put>, StoreError> {
+    async fn put(&self, messages: Vec<Message>) -> Result<Written<Vec<Put>>, StoreError> {
         let mut puts = vec![Put::Blocked; messages.len()];
         let mut by_shard: BTreeMap<&str, (&Shard, Vec<usize>, Vec<Message>)> = BTreeMap::new();
         for (place, mut message) in messages.into_iter().enumerate() {
@@ -115,19 +120,27 @@ impl MessageStore for PostgresStore {
             .map(|(shard, places, messages)| async move {
                 Ok::<_, StoreError>((places, shard.put(messages).await?))
             });
-        for (places, outcomes) in try_join_all(written).await? {
-            for (place, put) in places.into_iter().zip(outcomes) {
+        let mut tokens = Vec::new();
+        for (places, written) in try_join_all(written).await? {
+            for (place, put) in places.into_iter().zip(written.outcome) {
                 puts[place] = put;
             }
+            tokens.extend(written.tokens);
         }
-        Ok(puts)
+        Ok(Written {
+            outcome: puts,
+            tokens,
+        })
     }
 
-    async fn get(&self, digest: &Digest) -> Result<Found, StoreError> {
-        Ok(self.row(digest).await?.map_or(Found::Absent, Found::from))
+    async fn get(&self, digest: &Digest, seen: &[Token]) -> Result<Found, StoreError> {
+        Ok(self
+            .row(digest, seen)
+            .await?
+            .map_or(Found::Absent, Found::from))
     }
 
-    async fn delete(&self, digest: &Digest, block: bool) -> Result<bool, StoreError> {
+    async fn delete(&self, digest: &Digest, block: bool) -> Result<Written<bool>, StoreError> {
         let here = self.places.of(digest);
         let Some(there) = self.other_place(digest) else {
             let leave = if block {
@@ -141,9 +154,12 @@ impl MessageStore for PostgresStore {
         let was_here = here.get_from_primary(digest).await?.is_some();
         let was_there = there.get_from_primary(digest).await?.is_some();
         let leave = if block { Leave::Block } else { Leave::Always };
-        here.delete(digest, leave).await?;
-        there.delete(digest, leave).await?;
-        Ok(block || was_here || was_there)
+        let mut tokens = here.delete(digest, leave).await?.tokens;
+        tokens.extend(there.delete(digest, leave).await?.tokens);
+        Ok(Written {
+            outcome: block || was_here || was_there,
+            tokens,
+        })
     }
 
     async fn quarantine(&self, damaged: &Digest) -> Result<(), StoreError> {

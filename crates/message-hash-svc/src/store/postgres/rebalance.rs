@@ -7,7 +7,7 @@ use durable::Progress;
 
 use crate::digest::Digest;
 use crate::store::postgres::PostgresStore;
-use crate::store::postgres::shard::Raw;
+use crate::store::postgres::columns::{Raw, is_sound};
 
 /// Rows that are moved at once.
 const PAGE: usize = 128;
@@ -72,7 +72,7 @@ impl PostgresStore {
             };
             // One that was posted or deleted there meanwhile is another row, and counts.
             let is_same = (codec_there, &body_there) == (*codec, body);
-            let is_its_own = super::shard::is_sound(digest, codec_there, &body_there);
+            let is_its_own = is_sound(digest, codec_there, &body_there);
             ensure!(is_same || is_its_own, "message {digest} arrived damaged");
         }
         Ok(())

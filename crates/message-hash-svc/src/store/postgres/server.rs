@@ -1,22 +1,28 @@
 //! One PostgreSQL server: its connections, and what is done while it does not answer.
 
 use std::future::Future;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use service_kit::complaint;
-use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{Connection, PgPool};
 use tokio::runtime::Handle;
-use tokio::time::timeout;
+use tokio::time::sleep;
 
 use crate::store::StoreError;
+use crate::store::postgres::sql;
+use crate::token::Token;
 
 /// How long callers wait for a connection: a server that refuses is told to them within a second.
 const ACQUIRE: Duration = Duration::from_millis(900);
 
 /// How long nobody asks a server that did not answer; then one caller does.
 const REST: Duration = Duration::from_secs(1);
+
+/// How long a connection to a server that did not answer may take to show that it lives.
+const SUSPECT: Duration = Duration::from_secs(3);
 
 /// A connection that lay longer is asked whether it still lives before it is used.
 const IDLE: Duration = Duration::from_secs(1);
@@ -37,12 +43,16 @@ pub(super) struct Server {
     pool: PgPool,
     breaker: Arc<Breaker>,
     timeout: Duration,
+    /// How far a replica had come when it was last asked: timeline and place.
+    replayed: Mutex<(u32, u64)>,
     /// Connections belong to the runtime that made them, which has to outlive the HTTP workers.
     runtime: Handle,
 }
 
 impl Server {
     pub(super) fn new(options: PgConnectOptions, connections: u32, timeout: Duration) -> Self {
+        let breaker = Arc::<Breaker>::default();
+        let on_release = Arc::clone(&breaker);
         let pool = PgPoolOptions::new()
             .max_connections(connections)
             .acquire_timeout(ACQUIRE)
@@ -52,8 +62,20 @@ impl Server {
                     if meta.idle_for < IDLE {
                         return Ok(true);
                     }
-                    use sqlx::Connection;
                     Ok(connection.ping().await.is_ok())
+                })
+            })
+            .after_release(move |connection, _| {
+                let is_suspect = on_release.is_open();
+                Box::pin(async move {
+                    if !is_suspect {
+                        return Ok(true);
+                    }
+                    // Else it would keep its place until the kernel gives the connection up.
+                    match tokio::time::timeout(SUSPECT, connection.ping()).await {
+                        Ok(answered) => answered.map(|()| true),
+                        Err(_) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
+                    }
                 })
             })
             .connect_lazy_with(
@@ -63,8 +85,9 @@ impl Server {
             );
         Self {
             pool,
-            breaker: Arc::default(),
+            breaker,
             timeout,
+            replayed: Mutex::default(),
             runtime: Handle::current(),
         }
     }
@@ -82,7 +105,7 @@ impl Server {
         let passed = self.breaker.pass()?;
         let (pool, limit) = (self.pool.clone(), self.timeout);
         let done = self.runtime.spawn(async move {
-            let outcome = attempts(&pool, limit, doing).await;
+            let outcome = attempts(&pool, &passed.breaker, limit, doing).await;
             passed.report(outcome.is_err_and_down(&pool));
             outcome
         });
@@ -98,6 +121,33 @@ impl Server {
             }
             Err(_) => Err(unavailable("the process is ending".to_owned())),
         }
+    }
+}
+
+impl Server {
+    /// Whether this replica has come as far as `token`.
+    pub(super) async fn has_replayed(&self, token: &Token) -> bool {
+        let is_past = |(timeline, lsn): (u32, u64)| timeline == token.timeline && lsn >= token.lsn;
+        let known = *self.replayed.lock().unwrap_or_else(PoisonError::into_inner);
+        if is_past(known) {
+            return true;
+        }
+        let Ok(now) = self.place(sql::REPLAYED).await else {
+            return false;
+        };
+        *self.replayed.lock().unwrap_or_else(PoisonError::into_inner) = now;
+        is_past(now)
+    }
+
+    /// Timeline and place in the log, as `statement` tells them.
+    pub(super) async fn place(&self, statement: &'static str) -> Result<(u32, u64), StoreError> {
+        let ask = move |pool: PgPool| async move {
+            sqlx::query_as::<_, (i32, i64)>(statement)
+                .fetch_one(&pool)
+                .await
+        };
+        let (timeline, lsn) = self.call(ask).await?;
+        Ok((timeline.cast_unsigned(), lsn.cast_unsigned()))
     }
 }
 
@@ -125,6 +175,7 @@ impl<T> Outcome for Result<T, Fault> {
 
 async fn attempts<T, F>(
     pool: &PgPool,
+    breaker: &Breaker,
     limit: Duration,
     doing: impl Fn(PgPool) -> F,
 ) -> Result<T, Fault>
@@ -141,9 +192,15 @@ where
             }
         }
     };
-    timeout(limit, all)
-        .await
-        .unwrap_or(Err(Fault::Silent(limit)))
+    let mut all = pin!(all);
+    tokio::select! {
+        outcome = &mut all => outcome,
+        // Before the connection goes back to the pool, which is to know that it is suspect.
+        () = sleep(limit) => {
+            breaker.trip();
+            Err(Fault::Silent(limit))
+        }
+    }
 }
 
 /// Whether the connection and not the question was the trouble.
@@ -195,6 +252,14 @@ impl Breaker {
         })
     }
 
+    fn trip(&self) {
+        self.state().down_until = Some(Instant::now() + REST);
+    }
+
+    fn is_open(&self) -> bool {
+        self.state().down_until.is_some()
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -202,11 +267,10 @@ impl Breaker {
 
 impl Passed {
     fn report(self, is_down: bool) {
-        let mut state = self.breaker.state();
         if is_down {
-            state.down_until = Some(Instant::now() + REST);
+            self.breaker.trip();
         } else if self.is_probe {
-            state.down_until = None;
+            self.breaker.state().down_until = None;
         }
     }
 }

@@ -61,6 +61,16 @@ pub(super) const REMOVE: ByPartition = by_partition!(
     "WHERE digest = $1 AND codec = $2 AND body = $3 AND expires_at IS NOT DISTINCT FROM $4"
 );
 
+/// Where a primary's log is: the timeline, and the place in bytes.
+pub(super) const WRITTEN: &str = "SELECT \
+    ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int, \
+    (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::bigint";
+
+/// How far a replica has come. The timeline is that of its last restart point: it may be the one
+/// before, and then the primary is asked.
+pub(super) const REPLAYED: &str = "SELECT (pg_control_checkpoint()).timeline_id, \
+    coalesce((pg_last_wal_replay_lsn() - '0/0'::pg_lsn)::bigint, 0)";
+
 /// The statement for the partition of a digest.
 pub(super) fn of(statements: &ByPartition, digest: &Digest) -> &'static str {
     statements[usize::from(digest.as_bytes()[0] >> 4)]

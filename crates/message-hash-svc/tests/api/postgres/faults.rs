@@ -84,6 +84,73 @@ async fn a_replica_that_lags_hides_nothing_and_one_without_its_primary_gives_wha
 }
 
 #[tokio::test]
+async fn who_shows_where_a_write_stands_sees_it_from_a_replica_that_came_as_far() {
+    let primary = primary().await;
+    let replica = primary.replica().await.unwrap();
+    let shards = format!("{},{}", url(&primary), url(&replica));
+    let key = "of all the ring bearers";
+    let settings = [("ADMIN_KEY", key), ("CACHE_MAX_AGE", "1h")];
+    let (here, there) = (
+        app_with(&shards, &settings).await,
+        app_with(&shards, &settings).await,
+    );
+    let octets = "content-type: application/octet-stream";
+    let posted = here.call("POST", "/messages", &[octets], "foo").await;
+    let token = posted.header("consistency-token").to_owned();
+    assert!(token.starts_with("main.1."), "{token}");
+    let path = absent("foo");
+    let written = primary
+        .sql("SELECT pg_current_wal_insert_lsn()")
+        .await
+        .unwrap();
+    eventually(
+        "the replica to follow",
+        Duration::from_secs(60),
+        async || {
+            let has_come = format!("SELECT pg_last_wal_replay_lsn() >= '{written}'");
+            let has_come = replica.sql(&has_come).await?;
+            anyhow::ensure!(has_come == "t", "{has_come}");
+            Ok(())
+        },
+    )
+    .await
+    .unwrap();
+    // Now it lies in memory, and the replica stands still, while it is deleted elsewhere.
+    assert_eq!(there.get(&path).await.status, 200);
+    replica.sql("SELECT pg_wal_replay_pause()").await.unwrap();
+    let auth = format!("authorization: Bearer {key}");
+    let deleted = here.call("DELETE", &path, &[&auth], "").await;
+    assert_eq!(deleted.status, 204);
+    let deletion = format!("consistency-token: {}", deleted.header("consistency-token"));
+    assert_eq!(there.call("GET", &path, &[&deletion], "").await.status, 410);
+    assert_eq!(here.call("GET", &path, &[], "").await.status, 410);
+
+    // A replica that has come as far says all, also that there is nothing, without its primary.
+    primary.crash().await.unwrap();
+    let before = format!("consistency-token: {token}");
+    let never = absent("never posted");
+    eventually(
+        "the replica to be asked",
+        Duration::from_secs(10),
+        async || {
+            let answer = there.call("GET", &never, &[&before], "").await;
+            (answer.status == 404).then_some(()).ok_or(answer.status)
+        },
+    )
+    .await
+    .unwrap();
+    assert_eq!(
+        there.call("GET", &never, &[&deletion], "").await.status,
+        503
+    );
+    assert_eq!(there.call("GET", &never, &[], "").await.status, 503);
+    let nonsense = there
+        .call("GET", &never, &["consistency-token: x"], "")
+        .await;
+    assert_eq!(nonsense.status, 400);
+}
+
+#[tokio::test]
 async fn a_silent_primary_is_waited_for_once_and_then_refused_at_once() {
     let primary = primary().await;
     let proxy = FaultProxy::start(&format!("http://127.0.0.1:{}", primary.port()))
