@@ -282,25 +282,28 @@ async fn nothing_but_short_lived_notes_stays_of_a_lock_that_was_released() {
         left <= leases + spares,
         "releases leave leases behind: {left}"
     );
-    let all = client
-        .get(
-            "/shared-lock",
-            Some(GetOptions::new().with_prefix().with_keys_only()),
-        )
-        .await
-        .unwrap();
-    for kv in all.kvs() {
-        let name = kv.key_str().unwrap();
-        let noted = [
-            "/shared-lock-done/",
-            "/shared-lock-ended/",
-            "/shared-lock-replica/",
-        ];
-        assert!(
-            noted.iter().any(|space| name.starts_with(space)) && kv.lease() != 0,
-            "{name}"
-        );
-    }
+    let noted = [
+        "/shared-lock-done/",
+        "/shared-lock-ended/",
+        "/shared-lock-replica/",
+    ];
+    eventually("all else is gone", Duration::from_secs(5), async || {
+        let bare = GetOptions::new().with_prefix().with_keys_only();
+        let all = client
+            .clone()
+            .get("/shared-lock", Some(bare))
+            .await
+            .unwrap();
+        for kv in all.kvs() {
+            let name = kv.key_str().unwrap();
+            if !noted.iter().any(|space| name.starts_with(space)) || kv.lease() == 0 {
+                return Err(name.to_owned());
+            }
+        }
+        Ok(())
+    })
+    .await
+    .unwrap();
     assert!(
         store
             .inspect(&key("note"))
