@@ -130,31 +130,58 @@ impl<'a> Graph<'a> {
 
 impl Seen {
     /// The requests of a lock that count, each with the sessions that it waits for: those that hold, and
-    /// the one before it, which waits for those before itself.
+    /// those before it. Readers do not wait for one another; and whoever waits for a writer in the queue
+    /// waits with it for all that stand before.
     fn waits_for<'a>(&self, lock: &'a SeenLock) -> Vec<(&'a Waiting, HashSet<LeaseId>)> {
-        let lives = |waiting: &&Waiting| self.guards.contains(&session(waiting));
         let holders: Vec<_> = lock.sessions_that_hold().collect();
-        // The last two sessions in the queue: a session does not wait for itself to be served.
-        let mut before: [Option<LeaseId>; 2] = [None, None];
-        let waiting = lock
-            .waiting()
-            .filter(|waiting| counts(waiting))
-            .filter(lives);
+        let waiting = lock.waiting().filter(|waiting| counts(waiting));
+        let mut before = Ahead::default();
         let mut found = Vec::new();
-        for waiting in waiting {
-            let against = holders.iter().filter(|(mode, _)| {
-                *mode == Mode::Exclusive || waiting.waiter.meta.mode == Mode::Exclusive
-            });
+        for waiting in waiting.filter(|waiting| self.guards.contains(&session(waiting))) {
+            let (mode, own) = (waiting.waiter.meta.mode, session(waiting));
+            let against = holders
+                .iter()
+                .filter(|(held, _)| Mode::Exclusive == *held || Mode::Exclusive == mode);
             let mut blockers: HashSet<_> = against.map(|(_, lease)| *lease).collect();
-            let own = session(waiting);
-            let other = before.iter().flatten().find(|before| **before != own);
-            blockers.extend(other);
+            // A session is not behind itself: its requests are served one after the other.
+            blockers.extend(before.of(mode).filter(|before| *before != own));
             found.push((waiting, blockers));
-            if before[0] != Some(own) {
-                before = [Some(own), before[0]];
-            }
+            before.pass(mode, own);
         }
         found
+    }
+}
+
+/// The sessions that whoever joins a queue stands behind.
+#[derive(Default)]
+struct Ahead {
+    writers: Vec<LeaseId>,
+    /// Readers behind the last of the writers.
+    readers: Vec<LeaseId>,
+}
+
+impl Ahead {
+    /// Those that somebody of this mode waits for.
+    fn of(&self, mode: Mode) -> impl Iterator<Item = LeaseId> {
+        let readers: &[LeaseId] = match mode {
+            Mode::Exclusive => &self.readers,
+            Mode::Shared | Mode::Permit { .. } => &[],
+        };
+        // The last two: one of them may be the asker itself.
+        let writers = self.writers.iter().rev().take(2);
+        writers.chain(readers).copied()
+    }
+
+    fn pass(&mut self, mode: Mode, session: LeaseId) {
+        match mode {
+            Mode::Exclusive => {
+                self.readers.clear();
+                if self.writers.last() != Some(&session) {
+                    self.writers.push(session);
+                }
+            }
+            Mode::Shared | Mode::Permit { .. } => self.readers.push(session),
+        }
     }
 }
 
