@@ -131,7 +131,7 @@ impl Auditor {
     /// Takes an event, and all that came with it; `false` when there will be no other.
     async fn take(&mut self, first: Result<Arc<LockEvent>, RecvError>) -> bool {
         const AT_ONCE: usize = 1024;
-        let epoch = self.locks.token_epoch().await.ok().map(str::to_owned);
+        let epoch = self.locks.token_epoch().await.ok();
         let mut next = Some(first);
         for _ in 0..AT_ONCE {
             match next.take() {

@@ -9,7 +9,6 @@ mod sessions;
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
 pub use self::{
@@ -99,7 +98,6 @@ pub struct Locks {
     limits: Limits,
     metrics: LockMetrics,
     cache: Option<Arc<LeaseCache>>,
-    epoch: OnceCell<String>,
     closing: CancellationToken,
 }
 
@@ -132,7 +130,6 @@ impl Locks {
             limits,
             metrics,
             cache,
-            epoch: OnceCell::new_with(rules.token_epoch.clone()),
             closing,
             rules,
         }
@@ -287,9 +284,11 @@ impl Locks {
     ///
     /// # Errors
     /// The store did not answer.
-    pub async fn token_epoch(&self) -> Result<&str, LockError> {
-        let epoch = self.epoch.get_or_try_init(|| self.store.token_epoch());
-        Ok(epoch.await?)
+    pub async fn token_epoch(&self) -> Result<String, LockError> {
+        match &self.rules.token_epoch {
+            Some(epoch) => Ok(epoch.clone()),
+            None => Ok(self.store.token_epoch().await?),
+        }
     }
 
     /// What is counted.

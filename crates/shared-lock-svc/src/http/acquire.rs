@@ -1,6 +1,9 @@
 //! Taking a lock, or several at once.
 
-use std::{ops::RangeInclusive, time::Duration};
+use std::{
+    ops::RangeInclusive,
+    time::{Duration, Instant},
+};
 
 use actix_web::{
     HttpResponse,
@@ -52,8 +55,12 @@ async fn acquire(call: Call, locks: Data<Locks>) -> Result<HttpResponse, Problem
     // Asked for first: what is left of the lease is counted up to the answer.
     let epoch = locks.token_epoch().await?;
     match locks.acquire(request.clone()).await? {
-        Acquisition::Acquired(tenure) => {
-            let body = acquired(request, tenure, epoch, arrival);
+        Acquisition::Acquired(mut tenure) => {
+            let granted = Instant::now();
+            // The store may have been replaced while the request waited.
+            let epoch = locks.token_epoch().await.unwrap_or(epoch);
+            tenure.remaining = tenure.remaining.saturating_sub(granted.elapsed());
+            let body = acquired(request, tenure, &epoch, arrival);
             Ok(HttpResponse::Created().json(body))
         }
         Acquisition::Held(lock) => Err(held(&lock)),
@@ -165,8 +172,12 @@ async fn acquire_all(call: Call, locks: Data<Locks>) -> Result<HttpResponse, Pro
     let request = wishes(call, locks.rules())?;
     let epoch = locks.token_epoch().await?;
     match locks.acquire_all(request.clone()).await? {
-        AllAcquisition::Acquired(all) => {
-            let body = all_acquired(request, all, epoch, arrival);
+        AllAcquisition::Acquired(mut all) => {
+            let granted = Instant::now();
+            let epoch = locks.token_epoch().await.unwrap_or(epoch);
+            let left = all.session.remaining.saturating_sub(granted.elapsed());
+            all.session.remaining = left;
+            let body = all_acquired(request, all, &epoch, arrival);
             Ok(HttpResponse::Created().json(body))
         }
         AllAcquisition::Held(key, lock) => Err(held(&lock).with("key", key.as_str())),

@@ -34,7 +34,7 @@ async fn inspect(mut call: Call, locks: Data<Locks>) -> Result<HttpResponse, Pro
     let key = call.fields.finish(|| key)?;
     let lock = locks.inspect(&key).await?;
     let epoch = locks.token_epoch().await?;
-    Ok(HttpResponse::Ok().json(LockBody::new(key, lock, epoch)))
+    Ok(HttpResponse::Ok().json(LockBody::new(key, lock, &epoch)))
 }
 
 #[derive(Serialize)]
@@ -61,7 +61,7 @@ async fn list(call: Call, locks: Data<Locks>) -> Result<HttpResponse, Problem> {
     let page = locks.list(&page).await?;
     let epoch = locks.token_epoch().await?;
     let last = page.locks.last().map(|(key, _)| Cursor(key.clone()));
-    let body = |(key, lock)| LockBody::new(key, lock, epoch);
+    let body = |(key, lock)| LockBody::new(key, lock, &epoch);
     Ok(HttpResponse::Ok().json(PageBody {
         next: last.filter(|_| page.more),
         locks: page.locks.into_iter().map(body).collect(),
@@ -85,7 +85,7 @@ async fn force_release(mut call: Call, locks: Data<Locks>) -> Result<HttpRespons
     };
     let lock = locks.force_release(&key, order).await?;
     let epoch = locks.token_epoch().await?;
-    let body = |holder| HolderBody::new(holder, epoch);
+    let body = |holder| HolderBody::new(holder, &epoch);
     Ok(HttpResponse::Ok().json(ForcedBody {
         key,
         released: lock.holders.into_iter().map(body).collect(),

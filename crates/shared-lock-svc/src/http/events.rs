@@ -71,7 +71,7 @@ async fn open(
     wanted: Wanted,
     locks: &Locks,
 ) -> Result<HttpResponse, Problem> {
-    let token_epoch = locks.token_epoch().await?.to_owned();
+    let token_epoch = locks.token_epoch().await?;
     let stream = EventStream {
         events: locks.events()?,
         wanted,

@@ -145,7 +145,7 @@ async fn verify(mut call: Call, locks: Data<Locks>) -> Result<HttpResponse, Prob
         key,
         current: verified.is_some(),
         fencing_token: verified.map(|verified| verified.fencing_token),
-        token_epoch,
+        token_epoch: &token_epoch,
         remaining_ms: remaining.map(millis),
     }))
 }

@@ -56,7 +56,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use tokio::{
     runtime::Handle,
-    sync::{Notify, OnceCell, broadcast},
+    sync::{Notify, broadcast},
     time::timeout,
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -64,6 +64,7 @@ use tracing::Instrument;
 
 use self::{
     client::Etcd,
+    epoch::Epoch,
     fault::Fault,
     keepalive::{KeepAlives, Questions},
     keys::LockPath,
@@ -119,7 +120,7 @@ struct Core {
     groups: Requests<RequestId, AllAcquisition>,
     promotions: Promotions,
     tombstones: Tombstones,
-    epoch: OnceCell<String>,
+    epoch: Epoch,
     tasks: Tasks,
     /// No request may begin or wait any more.
     closing: CancellationToken,
@@ -169,7 +170,7 @@ impl EtcdStore {
             groups: Requests::default(),
             promotions: Promotions::default(),
             tombstones: Tombstones::default(),
-            epoch: OnceCell::new(),
+            epoch: Epoch::default(),
             tasks: Tasks {
                 runtime: Handle::current(),
                 stopped: stopped.clone(),
@@ -372,6 +373,9 @@ impl LockStore for EtcdStore {
     }
 
     async fn token_epoch(&self) -> Result<String, StoreError> {
+        if let Some(epoch) = self.core.known_epoch() {
+            return Ok(epoch);
+        }
         self.run(|core| async move { core.token_epoch().await })
             .await
     }

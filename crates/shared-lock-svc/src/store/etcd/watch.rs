@@ -36,13 +36,27 @@ impl Core {
     /// Follows all locks; for ever.
     pub(super) async fn follow(self: &Arc<Self>) {
         let mut resume = None;
+        let mut followed = None;
         loop {
+            // The revisions of another etcd begin anew: ours would be waited for in vain.
+            match self.ask_epoch().await {
+                Ok(epoch) if followed.as_ref() == Some(&epoch) => (),
+                Ok(epoch) => (resume, followed) = (None, Some(epoch)),
+                Err(fault) => {
+                    debug!(error = %fault, "etcd does not tell its epoch: {fault}");
+                    sleep(RETRY).await;
+                    continue;
+                }
+            }
             let start = match resume {
                 Some(revision) => Ok(revision),
                 None => self.list_all().await.map(|listed| listed + 1),
             };
             match start {
-                Ok(start) => resume = self.follow_from(start).await,
+                Ok(start) => {
+                    resume = self.follow_from(start).await;
+                    self.epoch.doubt();
+                }
                 Err(fault) => debug!(error = %fault, "locks cannot be listed: {fault}"),
             }
             sleep(RETRY).await;

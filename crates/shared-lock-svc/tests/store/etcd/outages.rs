@@ -351,3 +351,48 @@ async fn options_that_cannot_work_are_refused_at_once() {
     };
     assert!(refused(unreadable).await.contains("/nowhere/ca.crt"));
 }
+
+/// Its revisions, and so the tokens, begin anew.
+#[tokio::test]
+async fn an_etcd_that_was_replaced_by_an_empty_one_is_another_epoch_for_all_replicas() {
+    let (client_port, peer_port) = (free_port().unwrap(), free_port().unwrap());
+    let first_life = Scratch::new("etcd-first").unwrap();
+    let etcd = Etcd::open(first_life.path(), client_port, peer_port)
+        .await
+        .unwrap();
+    let (one, two) = (
+        replica(etcd.endpoint()).await,
+        replica(etcd.endpoint()).await,
+    );
+    let before = one.token_epoch().await.unwrap();
+    assert_eq!(two.token_epoch().await.unwrap(), before);
+    for lock in ["a", "b", "c"] {
+        holds(&one, lock, "gone").await;
+    }
+    drop(etcd);
+    let second_life = Scratch::new("etcd-second").unwrap();
+    let _etcd = Etcd::open(second_life.path(), client_port, peer_port)
+        .await
+        .unwrap();
+    // Whoever is served at all is told of the new epoch.
+    let served = async |store: &Store, lock: &str| {
+        eventually("a lock of the new etcd", LONG, async || {
+            let epoch = store.token_epoch().await.map_err(|err| err.to_string())?;
+            let outcome = store.acquire(request(lock, "new")).await;
+            outcome.map_err(|err| err.to_string())?;
+            Ok::<_, String>(epoch)
+        })
+        .await
+        .unwrap()
+    };
+    let after = served(&one, "d").await;
+    assert_ne!(after, before);
+    assert_eq!(served(&two, "e").await, after);
+    ready(&one).await;
+    ready(&two).await;
+    // The view is the new etcd's: what was held is free, and a release is seen by the other replica.
+    let tenure = holds(&two, "a", "new").await;
+    let waiter = waits(&one, "a", "waiter", LONG).await;
+    assert!(release(&two, "a", &tenure).await);
+    acquired(waiter.await.unwrap());
+}
