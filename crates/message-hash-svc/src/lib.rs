@@ -22,6 +22,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use prometheus::Registry;
+use service_kit::cli::ServiceSettings;
 use service_kit::health::{Health, Readiness};
 use service_kit::server::{self, Parts};
 
@@ -40,6 +41,7 @@ use crate::store::{Backup, MessageStore};
 /// It could not start, or its store failed: then only a new process may go on.
 pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     let shutdown = server::shutdown_signal()?;
+    server::check(settings.listen, &settings.server, Settings::PREFIX)?;
     let registry = service_kit::metrics::registry()?;
     let metrics = MessageMetrics::register(&registry)?;
     match settings.store {
@@ -114,7 +116,7 @@ async fn serve_until(
         tokio::spawn(Arc::clone(&api.messages).scrub_forever(settings.scrub_every.0)),
     ];
     let parts = Parts {
-        listener: server::bind(settings.listen, &settings.server, "MESSAGE_HASH")?,
+        listener: server::bind(settings.listen, &settings.server, Settings::PREFIX)?,
         settings: settings.server,
         health: Health::new(vec![stores.readiness]),
         registry,

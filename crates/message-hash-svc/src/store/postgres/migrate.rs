@@ -46,11 +46,20 @@ pub async fn migrate(
 
 /// The version that the database is at; 0 when nothing was ever done.
 pub(super) async fn version(connection: &mut PgConnection) -> Result<i64, sqlx::Error> {
-    let version: (Option<i64>,) =
+    let version: Result<(Option<i64>,), _> =
         sqlx::query_as("SELECT max(version) FROM message_hash.migrations WHERE success")
             .fetch_one(connection)
-            .await?;
-    Ok(version.0.unwrap_or(0))
+            .await;
+    match version {
+        Ok((version,)) => Ok(version.unwrap_or(0)),
+        // There is no such table, or none that this role may see.
+        Err(sqlx::Error::Database(fault))
+            if matches!(fault.code().as_deref(), Some("42P01" | "3F000" | "42501")) =>
+        {
+            Ok(0)
+        }
+        Err(fault) => Err(fault),
+    }
 }
 
 fn steps() -> Vec<Migration> {

@@ -159,7 +159,12 @@ async fn the_service_may_neither_make_nor_drop_a_table_and_says_when_the_schema_
         .await
         .unwrap();
     let caller = crate::app::Caller::of(service.url());
-    assert_eq!(caller.get("/readyz").await.unwrap().status, 503);
+    let unready = caller.get("/readyz").await.unwrap();
+    assert_eq!(unready.status, 503);
+    assert!(
+        unready.body.contains("run `message-hash-svc migrate`"),
+        "{unready:?}"
+    );
 
     let owner = primary.url();
     for _ in 0..2 {
