@@ -296,6 +296,10 @@ async fn nothing_but_short_lived_notes_stays_of_a_lock_that_was_released() {
             .unwrap();
         for kv in all.kvs() {
             let name = kv.key_str().unwrap();
+            // It names the life of this etcd, whatever becomes of its locks.
+            if name == "/shared-lock-epoch" {
+                continue;
+            }
             if !noted.iter().any(|space| name.starts_with(space)) || kv.lease() == 0 {
                 return Err(name.to_owned());
             }
