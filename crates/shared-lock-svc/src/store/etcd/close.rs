@@ -16,10 +16,10 @@ use super::{
 };
 
 /// How long a caller waits for what became of a proposal whose answer is lost.
-pub(super) const READ_BACK: Duration = Duration::from_millis(500);
+const READ_BACK: Duration = Duration::from_millis(500);
 
 /// How soon that is asked again: a connection that broke is soon replaced.
-pub(super) const ANEW: Duration = Duration::from_millis(20);
+const ANEW: Duration = Duration::from_millis(20);
 
 /// What there is of a request.
 pub(super) enum Remains {
@@ -72,21 +72,13 @@ impl Handling {
             // Whoever waits has waited long enough.
             return Err(fault);
         }
-        let found = timeout(READ_BACK, async {
-            loop {
-                match self.close().await {
-                    Ok(found) => return found,
-                    Err(_) => sleep(ANEW).await,
-                }
-            }
-        });
-        match found.await {
-            Ok(Some(remains)) => Ok(remains.next()),
-            Ok(None) => {
+        match soon(|| self.close()).await {
+            Some(Some(remains)) => Ok(remains.next()),
+            Some(None) => {
                 self.proposed = false;
                 Err(fault)
             }
-            Err(_) => Err(fault),
+            None => Err(fault),
         }
     }
 
@@ -125,4 +117,20 @@ impl Handling {
             seen = question.read(&answer)?;
         }
     }
+}
+
+/// What `close` tells once etcd answers it, if that is soon.
+pub(super) async fn soon<T, F>(close: impl Fn() -> F) -> Option<T>
+where
+    F: Future<Output = Result<T, Fault>>,
+{
+    let told = timeout(READ_BACK, async {
+        loop {
+            match close().await {
+                Ok(told) => return told,
+                Err(_) => sleep(ANEW).await,
+            }
+        }
+    });
+    told.await.ok()
 }

@@ -178,7 +178,8 @@ async fn readers_that_wait_at_a_replica_that_is_cut_off_lose_their_place_and_not
     let (cut, sound) = (replica(&proxy.url()).await, replica(etcd.endpoint()).await);
     let first = holds(&sound, "cut reader", "first").await;
     let reader = start(&cut, patient(reader("cut reader", "reader")));
-    until(&sound, "cut reader", "it waits", |view| {
+    // Asked where it waits: the answer to its own proposal came back before this one.
+    until(&cut, "cut reader", "it waits", |view| {
         view.waiters.len() == 1
     })
     .await;

@@ -5,12 +5,12 @@
 
 use std::sync::Arc;
 
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 use super::{
     super::{
         acquire::RETRY,
-        close::{ANEW, READ_BACK},
+        close::soon,
         fault::Fault,
         records::Cause,
         release::Named,
@@ -50,21 +50,13 @@ impl Group {
         if matches!(fault, Fault::Silent) {
             return Err(fault);
         }
-        let found = timeout(READ_BACK, async {
-            loop {
-                match self.close().await {
-                    Ok(found) => return found,
-                    Err(_) => sleep(ANEW).await,
-                }
-            }
-        });
-        match found.await {
-            Ok(Some(next)) => Ok(next),
-            Ok(None) => {
+        match soon(|| self.close()).await {
+            Some(Some(next)) => Ok(next),
+            Some(None) => {
                 self.proposed = false;
                 Err(fault)
             }
-            Err(_) => Err(fault),
+            None => Err(fault),
         }
     }
 
