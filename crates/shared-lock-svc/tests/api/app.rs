@@ -133,6 +133,17 @@ impl TestApp {
             .await
     }
 
+    /// A call that a stopped replica may leave without an answer: a connection that was accepted
+    /// before the stop and read only after it has run out of time, with nothing begun.
+    pub(crate) async fn post_if_heard(&self, path: &str, body: Value) -> Option<Answer> {
+        let url = format!("{}{path}", self.service.url());
+        let answer = self.client.post(url).json(&body).send().await.ok()?;
+        match answer.status() {
+            StatusCode::REQUEST_TIMEOUT => None,
+            _ => Some(Answer::of(answer).await),
+        }
+    }
+
     /// A `POST` without a body.
     pub(crate) async fn post_empty(&self, path: &str) -> Answer {
         let url = format!("{}{path}", self.service.url());

@@ -39,7 +39,10 @@ async fn load(paused: Arc<TestApp>, other: Arc<TestApp>, worker: usize, over: Ar
         }
         let key = format!("load-{worker}-{turn}");
         let wish = json!({ "holder": "load", "ttl_ms": TTL.as_millis() });
-        let answer = paused.acquire(&key, wish).await;
+        let path = format!("/v1/locks/{key}");
+        let Some(answer) = paused.post_if_heard(&format!("{path}/acquire"), wish).await else {
+            continue;
+        };
         match answer.status.as_u16() {
             201 => {
                 let remaining = answer.body["remaining_ms"].as_u64().unwrap();
@@ -47,8 +50,9 @@ async fn load(paused: Arc<TestApp>, other: Arc<TestApp>, worker: usize, over: Ar
                     let current = is_current(&other, &key, &answer.body).await;
                     assert!(current, "{key} was told acquired: {answer:?}");
                 }
+                let request = json!({ "request_id": answer.body["request_id"] });
                 paused
-                    .release(&key, json!({ "request_id": answer.body["request_id"] }))
+                    .post_if_heard(&format!("{path}/release"), request)
                     .await;
             }
             503 => {}
@@ -92,10 +96,9 @@ async fn a_replica_that_was_stopped_under_load_goes_on_within_two_seconds_and_te
         Duration::from_secs(10),
         async || {
             let wish = json!({ "holder": "again", "ttl_ms": TTL.as_millis() });
-            let answer = paused.acquire("fresh", wish).await;
-            match answer.status.as_u16() {
-                201 => Ok(()),
-                _ => Err(answer.body.to_string()),
+            match paused.post_if_heard("/v1/locks/fresh/acquire", wish).await {
+                Some(answer) if answer.status == 201 => Ok(()),
+                other => Err(format!("{other:?}")),
             }
         },
     )
