@@ -21,6 +21,7 @@ mod pauses;
 mod pprof;
 mod rejections;
 mod release;
+mod replicas;
 mod sessions;
 mod settings;
 mod several;
