@@ -28,6 +28,7 @@ mod force;
 mod inspect;
 mod listing;
 mod look;
+mod owed;
 mod promote;
 mod release;
 mod requests;
@@ -68,6 +69,7 @@ use self::{
     fault::Fault,
     keepalive::{KeepAlives, Questions},
     keys::LockPath,
+    owed::Owed,
     pool::Pools,
     promote::Promotions,
     records::Cause,
@@ -120,6 +122,7 @@ struct Core {
     groups: Requests<RequestId, AllAcquisition>,
     promotions: Promotions,
     tombstones: Tombstones,
+    owed: Owed,
     epoch: Epoch,
     tasks: Tasks,
     /// No request may begin or wait any more.
@@ -170,6 +173,7 @@ impl EtcdStore {
             groups: Requests::default(),
             promotions: Promotions::default(),
             tombstones: Tombstones::default(),
+            owed: Owed::default(),
             epoch: Epoch::default(),
             tasks: Tasks {
                 runtime: Handle::current(),
@@ -231,6 +235,8 @@ impl Core {
         let core = Arc::clone(self);
         self.tasks
             .spawn(async move { core.etcd.listen_for_alarm().await });
+        let core = Arc::clone(self);
+        self.tasks.spawn(async move { core.pay_tombstones().await });
         let core = Arc::clone(self);
         self.tasks.spawn(async move {
             core.closing.run_until_cancelled(core.live()).await;
@@ -303,6 +309,9 @@ impl LockStore for EtcdStore {
     async fn acquire(&self, request: AcquireRequest) -> Result<Acquisition, StoreError> {
         self.core.is_open()?;
         check_weight(request.mode)?;
+        if self.core.has_ended_unwritten(&request.name()) {
+            return Ok(Acquisition::RequestEnded);
+        }
         let (caller, fresh) = self.core.requests.enter(request.name());
         if let Some(entry) = fresh {
             let serving = acquire::serve(Arc::clone(&self.core), entry, request);
@@ -321,6 +330,13 @@ impl LockStore for EtcdStore {
             .locks
             .iter()
             .try_for_each(|lock| check_weight(lock.mode))?;
+        let ended = |key: &LockKey| {
+            let name = (key.clone(), request.request_id.clone());
+            self.core.has_ended_unwritten(&name)
+        };
+        if request.locks.iter().any(|lock| ended(&lock.key)) {
+            return Ok(AllAcquisition::RequestEnded);
+        }
         let (caller, fresh) = self.core.groups.enter(request.request_id.clone());
         if let Some(entry) = fresh {
             let serving = several::serve(Arc::clone(&self.core), entry, request);

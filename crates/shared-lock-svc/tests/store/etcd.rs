@@ -3,6 +3,7 @@
 mod batches;
 mod counts;
 mod cut_off;
+mod full;
 mod idle;
 mod keepalives;
 mod lost_answers;

@@ -3,16 +3,10 @@
 //! Some versions of etcd count only the puts of the outermost transaction, and let through what
 //! rides in a batch, alarm or not. So the alarm is looked for while anything is added.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
-    sync::Notify,
+    sync::{Notify, watch},
     time::{Instant, sleep},
 };
 use tracing::{info, warn};
@@ -25,19 +19,40 @@ use super::{
 /// How often the alarm is looked for while it lasts, or while anything is added.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// How long nothing is added when the alarm is over: until every replica has seen that, and put what
+/// it owes.
+const SETTLING: Duration = Duration::from_secs(3);
+
 /// What etcd says when it does not put for want of space.
 const COMPLAINT: &str = "database space exceeded";
 
 #[derive(Default)]
 pub(super) struct Alarm {
-    raised: AtomicBool,
+    space: watch::Sender<Space>,
     adding: Notify,
 }
 
+/// What room etcd has, as far as we know.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Space {
+    #[default]
+    Left,
+    None,
+    /// Again, since then.
+    Returned(Instant),
+}
+
 impl Etcd {
-    /// Whether etcd has no space left, as far as we know.
+    /// Whether etcd takes no put, as far as we know.
     pub(super) fn is_full(&self) -> bool {
-        self.alarm.raised.load(Ordering::Relaxed)
+        *self.alarm.space.borrow() == Space::None
+    }
+
+    /// Resolves when etcd takes puts, as far as we know.
+    pub(super) async fn space_comes(&self) {
+        let mut space = self.alarm.space.subscribe();
+        // The sender lives as long as we do.
+        let _ = space.wait_for(|space| *space != Space::None).await;
     }
 
     /// Notes that something is to be added to etcd.
@@ -46,7 +61,7 @@ impl Etcd {
     /// There is no space left for it.
     pub(super) fn may_add(&self) -> Result<(), Fault> {
         self.alarm.adding.notify_one();
-        if self.is_full() {
+        if *self.alarm.space.borrow() != Space::Left {
             Err(Fault::unreachable("etcd has no space left"))
         } else {
             Ok(())
@@ -56,7 +71,7 @@ impl Etcd {
     /// Looks for the alarm, while there is reason to; for ever.
     pub(super) async fn listen_for_alarm(self: &Arc<Self>) {
         loop {
-            if !self.is_full() {
+            if *self.alarm.space.borrow() == Space::Left {
                 self.alarm.adding.notified().await;
             }
             let looked = Instant::now();
@@ -85,14 +100,28 @@ impl Etcd {
     }
 
     fn note_alarm(&self, raised: bool) {
-        if self.alarm.raised.swap(raised, Ordering::Relaxed) == raised {
-            return;
-        }
-        self.metrics.out_of_space.set(i64::from(raised));
-        if raised {
-            warn!("etcd has no space left: no lock is granted until its alarm is disarmed");
-        } else {
-            info!("etcd has space again");
-        }
+        self.alarm.space.send_if_modified(|space| {
+            let next = match *space {
+                _ if raised => Space::None,
+                Space::None => Space::Returned(Instant::now()),
+                Space::Returned(at) if at.elapsed() >= SETTLING => Space::Left,
+                unchanged => unchanged,
+            };
+            if next == *space {
+                return false;
+            }
+            match next {
+                Space::None => {
+                    warn!("etcd has no space left: no lock is granted until its alarm is disarmed")
+                }
+                Space::Returned(_) => info!("etcd has space again"),
+                Space::Left => {}
+            }
+            self.metrics
+                .out_of_space
+                .set(i64::from(next != Space::Left));
+            *space = next;
+            true
+        });
     }
 }

@@ -36,7 +36,11 @@ impl Core {
         while !doomed.is_empty() {
             let some = &doomed[..doomed.len().min(AT_A_TIME)];
             let row = |tombstones| table::force_release(path, &all, some, (parting, tombstones));
-            match self.propose_with_tombstones(row).await {
+            let proposed = match self.etcd.is_full() {
+                true => self.free(path, some).await,
+                false => self.propose_with_tombstones(row).await,
+            };
+            match proposed {
                 Ok(answer) if answer.succeeded => {
                     some.iter().for_each(|hold| self.retire(hold));
                     doomed.drain(..some.len());

@@ -57,6 +57,7 @@ impl Core {
                 ttl: Duration::from_secs(granted.ttl().unsigned_abs()),
             }),
             Err(fault) => {
+                self.etcd.heed(&fault);
                 if fault.is_unknown() {
                     self.revoke_when_it_comes(id);
                 }

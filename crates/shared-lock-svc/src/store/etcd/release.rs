@@ -94,8 +94,20 @@ impl Core {
         let mut ended = false;
         loop {
             let propose = |tombstones| table::end_request(path, request, tombstones, &question);
-            let answer = self.propose_with_tombstones(propose).await?;
-            let seen = question.read(&answer)?;
+            let seen = match self.propose_with_tombstones(propose).await {
+                Ok(answer) => question.read(&answer)?,
+                // What it holds is freed even so. That it comes to nothing later cannot be written.
+                Err(fault) if self.etcd.is_full() => {
+                    let seen = self.look(&question).await?;
+                    match seen.own_hold {
+                        Some(hold) => {
+                            return self.end_tenure(path, (&hold).into(), parting).await;
+                        }
+                        None => return Err(fault),
+                    }
+                }
+                Err(fault) => return Err(fault),
+            };
             if let Some(hold) = &seen.own_hold {
                 ended |= self.end_tenure(path, hold.into(), parting).await?;
             } else if let Some(own) = seen.own {
@@ -120,6 +132,9 @@ impl Core {
         mut scene: Scene,
         parting: Parting<'_>,
     ) -> Result<Proposed, Fault> {
+        if self.etcd.is_full() {
+            return self.propose_to_free(path, hold, parting).await;
+        }
         self.evict_dead_heads(path, &mut scene).await?;
         let run = scene.next_run(Some(hold));
         let mut question = Question::about(path).queue();
@@ -151,6 +166,23 @@ impl Core {
         }
         let scene = self.with_guards(seen.scene, &tried).await?;
         Ok(Proposed::Failed(Some(Box::new((hold.clone(), scene)))))
+    }
+
+    /// Proposes the end of a tenure where nothing can be put.
+    async fn propose_to_free(
+        self: &Arc<Self>,
+        path: &LockPath,
+        hold: &Hold,
+        parting: Parting<'_>,
+    ) -> Result<Proposed, Fault> {
+        if parting.note.is_some() {
+            return Err(Fault::unreachable("etcd has no space left for the note"));
+        }
+        if self.free(path, std::slice::from_ref(hold)).await?.succeeded {
+            return Ok(Proposed::Done);
+        }
+        let named = Named::from(hold);
+        Ok(Proposed::Failed(self.tenure_now(path, named).await?))
     }
 
     /// The tenure as the view shows it, if that shows whose it is.

@@ -30,7 +30,7 @@ mod writes;
 
 pub(super) use self::{
     compares::Alive,
-    ending::{Parting, close, end_request, force_release, hand_over, leave, release},
+    ending::{Parting, close, end_request, entomb, force_release, free, hand_over, leave, release},
     queue::{cancel, enqueue, evict, sweep},
     taking::{Wanted, acquire, acquire_all, promote},
 };

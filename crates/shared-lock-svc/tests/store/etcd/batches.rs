@@ -1,20 +1,14 @@
 //! Under load proposals ride together; what one of them does wrong hurts no other.
 
-use std::time::Duration;
-
-use anyhow::ensure;
-use etcd_client::{AlarmAction, AlarmOptions, AlarmType, Client};
 use futures_util::future::join_all;
 use shared_lock_svc::{
     lease::{AcquireRequest, Acquisition, Tenure},
     store::StoreError,
 };
-use testbed::{Etcd, eventually};
+use testbed::Etcd;
 
-use super::{plain, replica};
-use crate::contract::{Store, acquired, holds, key, release, request};
-
-const PATIENCE: Duration = Duration::from_secs(20);
+use super::replica;
+use crate::contract::{Store, acquired, release, request};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_at_once_are_few_transactions() {
@@ -80,46 +74,6 @@ async fn what_etcd_refuses_is_refused_to_its_caller_alone() {
             _ => drop(acquired(outcome)),
         }
     }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_full_etcd_is_asked_for_no_new_lock_and_keeps_what_is_held() {
-    let etcd = Etcd::start().await.unwrap();
-    let store = replica(etcd.endpoint()).await;
-    let mut client = plain(&etcd).await;
-    let held = holds(&store, "held", "holder").await;
-    alarm(&mut client, AlarmAction::Activate).await;
-    eventually("acquires are refused", PATIENCE, async || {
-        let outcome = store.acquire(request("new", "holder")).await;
-        ensure!(
-            matches!(&outcome, Err(StoreError::Unavailable(why)) if why.to_string().contains("no space left")),
-            "{outcome:?}"
-        );
-        Ok(())
-    })
-    .await
-    .unwrap();
-    let kept = store.keep_alive(&key("held"), held.lease_id).await.unwrap();
-    assert_eq!(kept.unwrap().ttl, held.ttl);
-
-    alarm(&mut client, AlarmAction::Deactivate).await;
-    eventually("acquires go on", PATIENCE, async || {
-        let outcome = store.acquire(request("new", "holder")).await;
-        outcome.map(drop).map_err(anyhow::Error::from)
-    })
-    .await
-    .unwrap();
-    assert!(release(&store, "held", &held).await);
-}
-
-async fn alarm(client: &mut Client, action: AlarmAction) {
-    let member = client.member_list().await.unwrap().members()[0].id();
-    let mut options = AlarmOptions::new();
-    options.with_member(member);
-    client
-        .alarm(action, AlarmType::Nospace, Some(options))
-        .await
-        .unwrap();
 }
 
 /// Acquires that many at once.

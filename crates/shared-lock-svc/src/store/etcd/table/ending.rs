@@ -89,6 +89,16 @@ pub(in super::super) fn leave(
     Proposal::of(path, txn)
 }
 
+/// Ends tenures and leaves nothing behind: all that an etcd without space lets pass. Whoever sees
+/// that the head of the queue fits promotes it when there is space.
+///
+/// Nothing rides with it, since one put refuses all.
+pub(in super::super) fn free(path: &LockPath, ended: &[Hold]) -> Proposal {
+    let when: Vec<_> = ended.iter().map(|hold| holds(path, hold)).collect();
+    let then: Vec<_> = ended.iter().flat_map(|hold| end(path, hold)).collect();
+    Proposal::alone(Txn::new().when(when).and_then(then))
+}
+
 /// Ends tenures against the will of their holders: those of `ended`, if nothing was added to all
 /// that was read.
 pub(in super::super) fn force_release(
@@ -119,6 +129,18 @@ pub(in super::super) fn end_request(
     let mut then = vec![tombstone(path, request, tombstones)];
     then.extend(question.ops());
     Proposal::of(path, Txn::new().and_then(then))
+}
+
+/// Puts the tombstone of a request that has ended already.
+pub(in super::super) fn entomb(
+    path: &LockPath,
+    request: &RequestId,
+    tombstones: LeaseId,
+) -> Proposal {
+    Proposal::of(
+        path,
+        Txn::new().and_then([tombstone(path, request, tombstones)]),
+    )
 }
 
 /// Ends a request that neither holds nor waits, so that nothing of it that is still under way comes
