@@ -12,17 +12,23 @@ path "secret/data/hostnames/idem/*" {
   capabilities = ["create", "read", "update"]
 }
 
-# The audit record of a hostname and the registration of a stem are written once: not even the service
-# itself can change them.
+# The audit record of a hostname, its retirement and the registration of a stem are written once: not
+# even the service itself can change them.
 path "secret/data/hostnames/hosts/*" {
+  capabilities = ["create", "read"]
+}
+path "secret/data/hostnames/retired/*" {
   capabilities = ["create", "read"]
 }
 path "secret/data/hostnames/stems/*" {
   capabilities = ["create", "read"]
 }
 
-# Listing hostnames begins with the prefixes that have a counter.
+# Listing hostnames begins with the prefixes that have a counter, and tells which of them are retired.
 path "secret/metadata/hostnames/counters/*" {
+  capabilities = ["list"]
+}
+path "secret/metadata/hostnames/retired/*" {
   capabilities = ["list"]
 }
 

@@ -16,17 +16,17 @@ mod trace;
 mod traces;
 #[cfg(test)]
 mod unreadable;
+mod wish;
 mod worker;
 #[cfg(test)]
 mod world;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
     time::Duration,
 };
 
-use serde::Serialize;
 use sha2::{Digest, Sha256};
 use tokio::{
     runtime::Handle,
@@ -35,7 +35,6 @@ use tokio::{
 };
 
 pub(crate) use self::driver::{json, read};
-pub use self::error::AllocateError;
 pub(crate) use self::stem::stem_owner;
 use self::{
     cycle::{Answer, Job},
@@ -43,34 +42,25 @@ use self::{
     queue::{BatchLimits, Place, Queue, Wait},
     worker::Worker,
 };
+pub use self::{
+    error::AllocateError,
+    wish::{Remarks, Want, Wish},
+};
 use crate::{
-    documents::{Facts, GivenUp, KeyHash, Moment, Owner, Record},
+    documents::{CounterDocument, Facts, GivenUp, KeyHash, Moment, Owner, Record},
     hostname::Prefix,
     locks::{LockError, PrefixLocks},
     metrics::Metrics,
     store::DocumentStore,
 };
 
-/// What an entry weighs in the counter beside what its caller says, in bytes.
+/// What an entry weighs in the counter beside what its caller says, and each of its numbers, in bytes.
 const ENTRY_BYTES: usize = 512;
+const NUMBER_BYTES: usize = 20;
 /// What a batch may weigh: Vault's storage takes entries of up to 1 MiB.
 const BATCH_BYTES: usize = 384 * 1024;
 /// How long a caller is waited for beyond his time: his answer may be on its way.
 const GRACE: Duration = Duration::from_millis(50);
-
-/// What is asked for.
-#[derive(Debug, Clone, Serialize)]
-pub struct Wish {
-    /// The prefix of the hostname.
-    #[serde(flatten)]
-    pub prefix: Prefix,
-    /// Whom it is for.
-    pub requested_by: Option<String>,
-    /// What it is for.
-    pub reason: Option<String>,
-    /// Labels of the caller.
-    pub labels: BTreeMap<String, String>,
-}
 
 /// How the numbers are given out.
 #[derive(Debug, Clone, Copy)]
@@ -79,7 +69,7 @@ pub struct Limits {
     pub max_hold: Duration,
     /// Time of a cycle, as of a caller.
     pub budget: Duration,
-    /// Requests in one batch.
+    /// Numbers given out by one move of the counter.
     pub max_batch: usize,
     /// Requests that may wait for one prefix, and for all of them together.
     pub max_queue: usize,
@@ -147,7 +137,7 @@ impl Allocator {
             max_hold: limits.max_hold,
             budget: limits.budget,
             batch: BatchLimits {
-                requests: limits.max_batch,
+                numbers: limits.max_batch,
                 bytes: BATCH_BYTES,
             },
             max_queue: limits.max_queue,
@@ -183,18 +173,50 @@ impl Allocator {
         request_id: &str,
         deadline: Instant,
     ) -> Result<Allocation, AllocateError> {
+        match self.ask(wish, key, request_id, deadline).await? {
+            Answer::Named(records) => Ok(Allocation::Named(records)),
+            Answer::KeyReused => Ok(Allocation::KeyReused),
+            Answer::GivenUp(why) => Ok(Allocation::GivenUp(why)),
+            Answer::Deleted => Err(AllocateError::Deleted("document of the idempotency key")),
+            Answer::Unreadable(which) => Err(AllocateError::Unreadable(which)),
+            Answer::Raised(_) => Err(AllocateError::Internal),
+        }
+    }
+
+    /// Sees to it that no number up to `floor` is given out any more, and gives the counter.
+    ///
+    /// # Errors
+    /// See [`AllocateError`].
+    pub async fn raise(
+        &self,
+        prefix: Prefix,
+        floor: u64,
+        request_id: &str,
+        deadline: Instant,
+    ) -> Result<CounterDocument, AllocateError> {
+        let wish = Wish {
+            prefix,
+            want: Want::Floor(floor),
+            remarks: Remarks::default(),
+        };
+        match self.ask(wish, None, request_id, deadline).await? {
+            Answer::Raised(counter) => Ok(*counter),
+            _ => Err(AllocateError::Internal),
+        }
+    }
+
+    async fn ask(
+        &self,
+        wish: Wish,
+        key: Option<KeyHash>,
+        request_id: &str,
+        deadline: Instant,
+    ) -> Result<Answer, AllocateError> {
         let prefix = wish.prefix.clone();
         let (job, bytes) = self.job(wish, key, request_id)?;
         let mut wait = self.enqueue(prefix, job, bytes, deadline)?;
         match timeout_at(deadline + GRACE, &mut wait.answer).await {
-            Ok(Ok(Ok(Answer::Named(records)))) => Ok(Allocation::Named(records)),
-            Ok(Ok(Ok(Answer::KeyReused))) => Ok(Allocation::KeyReused),
-            Ok(Ok(Ok(Answer::GivenUp(why)))) => Ok(Allocation::GivenUp(why)),
-            Ok(Ok(Ok(Answer::Deleted))) => {
-                Err(AllocateError::Deleted("document of the idempotency key"))
-            }
-            Ok(Ok(Ok(Answer::Unreadable(which)))) => Err(AllocateError::Unreadable(which)),
-            Ok(Ok(Err(error))) => Err(error),
+            Ok(Ok(answer)) => answer,
             // Whoever is told nothing has left the queue because his time was over.
             _ if !wait.begun.load(Ordering::Relaxed) => Err(LockError::Timeout.into()),
             Ok(Err(_)) => Err(AllocateError::Internal),
@@ -224,21 +246,22 @@ impl Allocator {
         request_id: &str,
     ) -> Result<(Job, usize), AllocateError> {
         let body = serde_json::to_vec(&wish).map_err(|_| AllocateError::Internal)?;
+        let bytes = body.len() + ENTRY_BYTES + NUMBER_BYTES * wish.want.numbers();
         let job = Job {
             id: 0,
             owner: key.map_or_else(|| Owner::Request(request_id.to_owned()), Owner::Key),
             body_hash: hex::encode(Sha256::digest(&body)),
-            count: 1,
+            want: wish.want,
             facts: Facts {
                 request_id: request_id.to_owned(),
                 created_at: Moment::now(),
                 instance: self.shared.instance.clone(),
-                requested_by: wish.requested_by,
-                reason: wish.reason,
-                labels: wish.labels,
+                requested_by: wish.remarks.requested_by,
+                reason: wish.remarks.reason,
+                labels: wish.remarks.labels,
             },
         };
-        Ok((job, body.len() + ENTRY_BYTES))
+        Ok((job, bytes))
     }
 
     /// Queues a job, and starts the task of its prefix when there is none.

@@ -8,6 +8,7 @@ mod key;
 pub mod layout;
 mod moment;
 mod record;
+mod retirement;
 mod stem;
 
 pub use self::{
@@ -17,5 +18,6 @@ pub use self::{
     key::{IdemDocument, KeyHash, Owner},
     moment::Moment,
     record::{Facts, Record, StoredRecord},
+    retirement::Retirement,
     stem::StemDocument,
 };

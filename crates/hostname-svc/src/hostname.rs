@@ -20,6 +20,8 @@ pub use self::part::{Application, Environment, InvalidField, Role};
 
 /// Longest DNS label (RFC 1035).
 const LABEL_MAX: usize = 63;
+/// Highest number of any prefix: beyond 2^53 not every JSON parser keeps a number.
+const COUNTER_MAX: u64 = (1 << 53) - 1;
 
 /// The application, role and environment that share a counter.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -59,13 +61,20 @@ impl Prefix {
         Ok(prefix)
     }
 
-    /// The hostname with this counter; `None` when it is longer than a label can be.
+    /// The hostname with this counter; `None` beyond the [`last`](Self::last) one.
     pub fn hostname(&self, counter: Counter) -> Option<Hostname> {
         let name = format!(
             "{}{}{}{}",
             self.application, self.role, counter, self.environment
         );
-        (name.len() <= LABEL_MAX).then_some(Hostname(name))
+        (counter.get() <= self.last()).then_some(Hostname(name))
+    }
+
+    /// The highest number that a hostname of this prefix can have.
+    pub fn last(&self) -> u64 {
+        let digits = u32::try_from(LABEL_MAX - self.len()).unwrap_or(u32::MAX);
+        let all_nines = 10_u64.checked_pow(digits).map(|beyond| beyond - 1);
+        all_nines.map_or(COUNTER_MAX, |last| last.min(COUNTER_MAX))
     }
 
     /// What is written in front of the counter.
@@ -197,7 +206,7 @@ mod tests {
             application in "[a-z0-9]{1,9}(-[a-z0-9]{1,4}){0,2}",
             role in "([a-z0-9]{1,4}-){0,2}[a-z0-9]{0,6}[a-z]",
             environment in "[a-z]{1,5}(-[a-z]{1,4}){0,2}",
-            number in 1..=u64::MAX,
+            number in 1..=COUNTER_MAX,
         ) {
             let prefix = prefix(&application, &role, &environment);
             let hostname = prefix.hostname(Counter::new(number).unwrap());
@@ -261,6 +270,7 @@ mod tests {
             63
         );
         assert_eq!(prefix.hostname(Counter::new(10).unwrap()), None);
+        assert_eq!(prefix.last(), 9);
         let too_long = Prefix::new(
             application(&"a".repeat(40)).unwrap(),
             "b".repeat(19).try_into().unwrap(),

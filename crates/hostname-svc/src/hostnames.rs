@@ -1,6 +1,9 @@
-//! The public verbs: allocate a hostname, find one, list them.
+//! The public verbs: allocate hostnames, preview, import, find, list and retire them.
 
 mod listing;
+mod prefixes;
+mod preview;
+mod retirement;
 mod stems;
 mod sweeper;
 
@@ -9,12 +12,16 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
-pub use self::listing::{Deleted, Filter, Page, Position};
 use self::stems::Stems;
+pub use self::{
+    listing::{Deleted, Filter, Page, Position, decode, encode},
+    prefixes::{PrefixPage, PrefixPosition, PrefixState},
+    preview::Outlook,
+};
 use crate::{
-    allocator::{AllocateError, Allocation, Allocator, Wish, read},
-    documents::{GivenUp, KeyHash, Record, StoredRecord, layout},
-    hostname::Hostname,
+    allocator::{AllocateError, Allocation, Allocator, Want, Wish, read},
+    documents::{Format, GivenUp, KeyHash, Moment, Record, Retirement, StoredRecord, layout},
+    hostname::{Counter, Hostname, Prefix},
     locks::LockError,
     metrics::Metrics,
     store::{DocumentStore, Read, StoreError},
@@ -32,13 +39,22 @@ pub struct Hostnames {
     budget: Duration,
 }
 
-/// How a call for a hostname ended.
+/// What a call was given.
 #[derive(Debug)]
-pub enum Outcome {
-    /// The hostname is new.
-    Created(Record),
-    /// The idempotency key was given this hostname before.
-    Replayed(Record),
+pub struct Given {
+    /// The hostnames, in the order of their numbers; at least one.
+    pub records: Vec<Record>,
+    /// The idempotency key was given them before.
+    pub replayed: bool,
+}
+
+/// A hostname that was given out.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Found {
+    /// What was written when it was.
+    pub record: Record,
+    /// That it is not in use any more.
+    pub retirement: Option<Retirement>,
 }
 
 /// Why a call came to nothing.
@@ -83,33 +99,40 @@ impl Hostnames {
         }
     }
 
-    /// Gives out the next hostname of a prefix; with an idempotency key the same one each time.
+    /// Gives out hostnames of a prefix; with an idempotency key the same ones each time. An import without
+    /// a key is known by what it asks.
     ///
     /// # Errors
     /// [`HostnameError`]
-    pub async fn allocate(&self, wish: Wish, key: Option<&str>) -> Result<Outcome, HostnameError> {
+    pub async fn allocate(&self, wish: Wish, key: Option<&str>) -> Result<Given, HostnameError> {
         let outcome = self.try_allocate(wish, key).await;
         let result = match &outcome {
-            Ok(Outcome::Created(_)) => "created",
-            Ok(Outcome::Replayed(_)) => "replayed",
+            Ok(Given {
+                replayed: false, ..
+            }) => "created",
+            Ok(Given { replayed: true, .. }) => "replayed",
             Err(error) => error.result(),
         };
         self.metrics.allocations.with_label_values(&[result]).inc();
         outcome
     }
 
-    async fn try_allocate(&self, wish: Wish, key: Option<&str>) -> Result<Outcome, HostnameError> {
+    async fn try_allocate(&self, wish: Wish, key: Option<&str>) -> Result<Given, HostnameError> {
         let deadline = Instant::now() + self.budget;
-        let key = key.map(|key| KeyHash::new(ANYBODY, key));
-        let request_id = Uuid::now_v7().to_string();
+        let key = match (key, &wish.want) {
+            (Some(key), _) => Some(KeyHash::new(ANYBODY, key)),
+            (None, Want::Chosen(_)) => Some(key_of_import(&wish)?),
+            (None, _) => None,
+        };
+        let request_id = new_request_id();
         self.in_time(self.stems.check(&wish.prefix)).await?;
         let allocated = self.allocator.allocate(wish, key, &request_id, deadline);
         match allocated.await? {
-            Allocation::Named(records) => match records.into_iter().next() {
-                Some(record) if record.facts.request_id == request_id => {
-                    Ok(Outcome::Created(record))
-                }
-                Some(record) => Ok(Outcome::Replayed(record)),
+            Allocation::Named(records) => match records.first() {
+                Some(first) => Ok(Given {
+                    replayed: first.facts.request_id != request_id,
+                    records,
+                }),
                 None => Err(AllocateError::Internal.into()),
             },
             Allocation::KeyReused => Err(HostnameError::KeyReused),
@@ -117,14 +140,86 @@ impl Hostnames {
         }
     }
 
-    /// The record of a hostname, if it was ever given out.
+    /// The next hostnames of a prefix, which are not reserved by that.
+    ///
+    /// # Errors
+    /// There are none, or the store did not tell.
+    pub async fn preview(
+        &self,
+        prefix: &Prefix,
+        count: usize,
+    ) -> Result<Vec<(Counter, Hostname)>, HostnameError> {
+        self.in_time(async {
+            self.stems.check(prefix).await?;
+            preview::next(&self.store, prefix, count).await
+        })
+        .await
+    }
+
+    /// What an import of these numbers would do.
+    ///
+    /// # Errors
+    /// The prefix cannot be told from another, or the store did not tell.
+    pub async fn preview_import(
+        &self,
+        prefix: &Prefix,
+        chosen: &[Counter],
+    ) -> Result<Outlook, HostnameError> {
+        self.in_time(async {
+            self.stems.check(prefix).await?;
+            preview::import(&self.store, prefix, chosen).await
+        })
+        .await
+    }
+
+    /// A hostname, if it was ever given out.
     ///
     /// # Errors
     /// Its record was deleted, or the store did not tell.
-    pub async fn find(&self, hostname: &Hostname) -> Result<Option<Record>, HostnameError> {
-        let path = layout::record(hostname);
-        let found = async { Ok(read::<StoredRecord>(&self.store, &path).await?) };
-        match self.in_time(found).await? {
+    pub async fn find(&self, hostname: &Hostname) -> Result<Option<Found>, HostnameError> {
+        self.in_time(async {
+            let Some(record) = self.record(hostname).await? else {
+                return Ok(None);
+            };
+            let retirement = retirement::look_up(&self.store, &record).await?;
+            Ok(Some(Found { record, retirement }))
+        })
+        .await
+    }
+
+    /// Writes down that a hostname is not in use any more, if it was ever given out. The first time counts.
+    ///
+    /// # Errors
+    /// Its record was deleted, or the store did not tell.
+    pub async fn retire(
+        &self,
+        hostname: &Hostname,
+        reason: String,
+        requested_by: Option<String>,
+    ) -> Result<Option<Found>, HostnameError> {
+        self.in_time(async {
+            let Some(record) = self.record(hostname).await? else {
+                return Ok(None);
+            };
+            let retirement = Retirement {
+                format: Format,
+                hostname: hostname.clone(),
+                retired_at: Moment::now(),
+                request_id: new_request_id(),
+                reason,
+                requested_by,
+            };
+            let retirement = retirement::retire(&self.store, &record, retirement).await?;
+            Ok(Some(Found {
+                record,
+                retirement: Some(retirement),
+            }))
+        })
+        .await
+    }
+
+    async fn record(&self, hostname: &Hostname) -> Result<Option<Record>, HostnameError> {
+        match read::<StoredRecord>(&self.store, &layout::record(hostname)).await? {
             Read::Present { data, .. } => Ok(data.ours()),
             Read::Absent => Ok(None),
             Read::Deleted { .. } => Err(HostnameError::RecordDeleted(hostname.clone())),
@@ -143,6 +238,50 @@ impl Hostnames {
     ) -> Result<Page, HostnameError> {
         self.in_time(listing::list(&self.store, filter, after, limit))
             .await
+    }
+
+    /// A prefix and its counter, if it has one.
+    ///
+    /// # Errors
+    /// The counter was deleted, or the store did not tell.
+    pub async fn prefix(&self, prefix: Prefix) -> Result<Option<PrefixState>, HostnameError> {
+        self.in_time(prefixes::find(&self.store, prefix)).await
+    }
+
+    /// A page of prefixes, by application, role and environment.
+    ///
+    /// # Errors
+    /// The store did not tell.
+    pub async fn prefixes(
+        &self,
+        filter: &Filter,
+        after: Option<&PrefixPosition>,
+        limit: usize,
+    ) -> Result<PrefixPage, HostnameError> {
+        self.in_time(prefixes::list(&self.store, filter, after, limit))
+            .await
+    }
+
+    /// Sees to it that no number up to `floor` is given out any more. A floor below the counter changes
+    /// nothing.
+    ///
+    /// # Errors
+    /// [`HostnameError`]
+    pub async fn raise_floor(
+        &self,
+        prefix: Prefix,
+        floor: u64,
+    ) -> Result<PrefixState, HostnameError> {
+        let deadline = Instant::now() + self.budget;
+        self.in_time(self.stems.check(&prefix)).await?;
+        let request_id = new_request_id();
+        let raised = self
+            .allocator
+            .raise(prefix.clone(), floor, &request_id, deadline);
+        Ok(PrefixState {
+            counter: Some(raised.await?),
+            prefix,
+        })
     }
 
     /// Finishes, from time to time, what a replica left that is gone, where nobody has asked since.
@@ -164,6 +303,16 @@ impl Hostnames {
             Err(_) => Err(AllocateError::Timeout.into()),
         }
     }
+}
+
+fn new_request_id() -> String {
+    Uuid::now_v7().to_string()
+}
+
+/// An import is the same when it asks the same: so its retry is known without a key of the caller's.
+fn key_of_import(wish: &Wish) -> Result<KeyHash, AllocateError> {
+    let asked = serde_json::to_string(wish).map_err(|_| AllocateError::Internal)?;
+    Ok(KeyHash::new("import", &asked))
 }
 
 impl HostnameError {

@@ -2,7 +2,9 @@
 
 mod bodies;
 mod field;
+mod fields;
 mod hostnames;
+mod prefixes;
 mod problem;
 mod query;
 mod wish;
@@ -28,7 +30,8 @@ pub async fn serve(
     let routes = move |config: &mut ServiceConfig| {
         config
             .app_data(hostnames.clone())
-            .configure(hostnames::routes);
+            .configure(hostnames::routes)
+            .configure(prefixes::routes);
     };
     server::serve(parts, routes, shutdown).await
 }

@@ -42,6 +42,9 @@ use crate::{
 /// How long the tasks of the prefixes may take to end.
 const CLOSING: Duration = Duration::from_secs(3);
 
+/// Why the process ends after a failed write to the disk.
+const POISONED: &str = "the store failed to write; the next start will copy it before it is ready";
+
 /// Runs the service until SIGTERM or SIGINT.
 ///
 /// # Errors
@@ -52,6 +55,9 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     let registry = service_kit::metrics::registry()?;
     let metrics = Metrics::register(&registry)?;
     let opened = Opened::open(&settings)?;
+    if let Opened::Vault(store) = &opened {
+        metrics::register_token_ttl(&registry, Arc::clone(store))?;
+    }
     let watched = Watched::new(opened.store());
     let silence = settings.allocation.store_timeout.0 * 3 / 4;
     let watching_store = Arc::clone(&watched).watch(opened.name(), silence, metrics.clone());
@@ -83,11 +89,11 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
                 .await
         }
     });
-    let mut failed = false;
+    let mut failed = None;
     let down = async {
         tokio::select! {
             () = shutdown => (),
-            () = opened.failed() => failed = true,
+            why = opened.failed() => failed = Some(why),
         }
     };
     http::serve(parts, Arc::clone(&hostnames), down)
@@ -97,10 +103,11 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     watching_store.abort();
     watching_locks.abort();
     hostnames.close(CLOSING).await;
-    if failed || opened.has_failed() {
-        bail!("the store failed to write; the next start will copy it before it is ready");
+    match failed {
+        Some(why) => bail!(why),
+        None if opened.has_failed() => bail!(POISONED),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// The store that the settings name.
@@ -140,28 +147,19 @@ impl Opened {
         }
     }
 
-    /// Resolves when the store can never write again in this process.
-    async fn failed(&self) {
+    /// Resolves when the store must not or cannot be written to any more by this process.
+    async fn failed(&self) -> String {
         match self {
-            Self::Vault(store) => {
-                warn_of_deletion(store).await;
-                std::future::pending().await
+            Self::Vault(store) => store.unfit().await,
+            Self::Embedded(store) => {
+                store.poisoned().await;
+                POISONED.to_owned()
             }
-            Self::Embedded(store) => store.poisoned().await,
         }
     }
 
     fn has_failed(&self) -> bool {
         matches!(self, Self::Embedded(store) if store.is_poisoned())
-    }
-}
-
-/// A mount that deletes by age would take counters away.
-async fn warn_of_deletion(store: &VaultStore) {
-    if let Ok(true) = store.deletes_by_age().await {
-        tracing::error!(
-            "the mount deletes secrets by their age: counters and records will be lost; set its delete_version_after to 0s"
-        );
     }
 }
 

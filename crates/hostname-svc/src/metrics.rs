@@ -1,10 +1,16 @@
 //! What the service counts.
 
+use std::sync::Arc;
+
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, core::Collector,
+    Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry,
+    core::{Collector, Desc},
+    proto::MetricFamily,
 };
 use service_kit::metrics::DURATION_BUCKETS;
+
+use crate::store::vault::VaultStore;
 
 /// The metrics of the allocation. Clones share them.
 #[derive(Clone)]
@@ -144,6 +150,40 @@ impl Metrics {
                 )?,
             )?,
         })
+    }
+}
+
+/// Tells how long the token of Vault is good for, whenever somebody asks.
+struct TokenTtl {
+    gauge: Gauge,
+    store: Arc<VaultStore>,
+}
+
+/// Adds the life of Vault's token to `registry`; it is not there while no token is, or one without an end.
+///
+/// # Errors
+/// A metric of such a name is there already.
+pub fn register_token_ttl(registry: &Registry, store: Arc<VaultStore>) -> prometheus::Result<()> {
+    let gauge = Gauge::new(
+        "hostname_vault_token_ttl_seconds",
+        "Time until the token of Vault ends, if it is not renewed.",
+    )?;
+    registry.register(Box::new(TokenTtl { gauge, store }))
+}
+
+impl Collector for TokenTtl {
+    fn desc(&self) -> Vec<&Desc> {
+        self.gauge.desc()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        match self.store.token_ttl() {
+            Some(ttl) => {
+                self.gauge.set(ttl.as_secs_f64());
+                self.gauge.collect()
+            }
+            None => Vec::new(),
+        }
     }
 }
 

@@ -63,7 +63,7 @@ settings! {
         /// Path below which everything is kept.
         pub base_path: String => Setting::env("VAULT_BASE_PATH").default("hostnames").allowed("a path without `.` or `..`"),
         /// How the service logs in.
-        pub auth: AuthMethod => Setting::env("VAULT_AUTH").default("token").allowed("`token` or `approle`"),
+        pub auth: AuthMethod => Setting::env("VAULT_AUTH").default("token").allowed("`token`, `approle` or `kubernetes`"),
         /// Token, for `token`.
         pub token: Option<SecretString> => Setting::env("VAULT_TOKEN").allowed("a token of Vault").secret(),
         /// Role, for `approle`.
@@ -72,6 +72,12 @@ settings! {
         pub secret_id: Option<SecretString> => Setting::env("VAULT_SECRET_ID").allowed("a secret id of the AppRole").secret(),
         /// Mount of the method `approle`.
         pub approle_mount: String => Setting::env("VAULT_APPROLE_MOUNT").default("approle").allowed("the path of an auth method"),
+        /// Role, for `kubernetes`.
+        pub kubernetes_role: Option<String> => Setting::env("VAULT_KUBERNETES_ROLE").allowed("a role of the method"),
+        /// File with the service account's token, for `kubernetes`; read at each login.
+        pub kubernetes_jwt_file: PathBuf => Setting::env("VAULT_KUBERNETES_JWT_FILE").default("/var/run/secrets/kubernetes.io/serviceaccount/token").allowed("a file"),
+        /// Mount of the method `kubernetes`.
+        pub kubernetes_mount: String => Setting::env("VAULT_KUBERNETES_MOUNT").default("kubernetes").allowed("the path of an auth method"),
         /// Namespace, for Vault Enterprise and OpenBao.
         pub namespace: Option<String> => Setting::env("VAULT_NAMESPACE").allowed("the path of a namespace"),
         /// File of the certificate authorities to be trusted, instead of the system's.
@@ -88,7 +94,7 @@ settings! {
         pub store_timeout: GoDuration => Setting::env("STORE_TIMEOUT").default("2s").allowed("a duration from `100ms`"),
         /// How long the lock of a prefix is kept while requests wait, so that other replicas have their turn.
         pub max_hold: GoDuration => Setting::env("MAX_HOLD").default("500ms").allowed("a duration such as `500ms`"),
-        /// Requests that share one move of the counter.
+        /// Numbers that one move of the counter gives out; a larger batch has a move of its own.
         pub max_batch: usize => Setting::env("MAX_BATCH").default("256").allowed("a number from 1 to 1000"),
         /// Requests that may wait for one prefix; the next one is answered with 429.
         pub max_queue: usize => Setting::env("MAX_QUEUE").default("2000").allowed("a number from 1"),
@@ -119,6 +125,8 @@ pub enum AuthMethod {
     Token,
     /// By a role and its secret.
     AppRole,
+    /// By the token of a Kubernetes service account.
+    Kubernetes,
 }
 
 impl ServiceSettings for Settings {
@@ -183,6 +191,15 @@ impl VaultSettings {
                 secret_id: needed(&self.secret_id, "vault.secret_id", "VAULT_SECRET_ID")?,
                 mount: self.approle_mount.clone(),
             },
+            AuthMethod::Kubernetes => Auth::Kubernetes {
+                role: needed(
+                    &self.kubernetes_role,
+                    "vault.kubernetes_role",
+                    "VAULT_KUBERNETES_ROLE",
+                )?,
+                jwt_file: self.kubernetes_jwt_file.clone(),
+                mount: self.kubernetes_mount.clone(),
+            },
         };
         if let Auth::Token(token) = &auth
             && token.expose_secret().is_empty()
@@ -225,6 +242,9 @@ impl VaultSettings {
             "namespace" => "VAULT_NAMESPACE",
             "ca_file" => "VAULT_CA_FILE",
             "token" => "VAULT_TOKEN",
+            "Kubernetes mount" => "VAULT_KUBERNETES_MOUNT",
+            "Kubernetes role" => "VAULT_KUBERNETES_ROLE",
+            "jwt_file" => "VAULT_KUBERNETES_JWT_FILE",
             _ => "VAULT_APPROLE_MOUNT",
         };
         SettingsError(format!(

@@ -24,6 +24,11 @@ impl DocumentPath {
         Self(segments.join("/"))
     }
 
+    /// A path in the folder at this one.
+    pub fn child(&self, name: &str) -> Self {
+        Self(format!("{}/{name}", self.0))
+    }
+
     /// The path as text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -12,12 +12,12 @@ use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, timeout_at};
 use tracing::info;
 use vaultrs::api::{AuthInfo, EndpointMiddleware};
-use vaultrs::auth::approle;
+use vaultrs::auth::{approle, kubernetes};
 use vaultrs::client::{VaultClient, VaultClientSettings};
 use vaultrs::token;
 
 use crate::error::{Failure, VaultError};
-use crate::options::{Auth, VaultOptions};
+use crate::options::{Auth, VaultOptions, read_jwt};
 
 /// A 403 on a token this young, which Vault still knows, is the policy's word; on an older one the
 /// policies may have changed since its login, so a new login is worth its price.
@@ -178,20 +178,27 @@ impl Sessions {
     }
 
     async fn ask_for_token(&self) -> Result<AuthInfo, VaultError> {
-        let Auth::AppRole {
-            role_id,
-            secret_id,
-            mount,
-        } = &self.options.auth
-        else {
-            return Err(VaultError::Forbidden(
-                "the token that was given has ended".to_owned(),
-            ));
-        };
         let nobody = self.client("");
-        approle::login(&nobody, mount, role_id, secret_id.expose_secret())
-            .await
-            .map_err(|error| Failure::of(error).into_error())
+        let granted = match &self.options.auth {
+            Auth::Token(_) => {
+                let ended = "the token that was given has ended";
+                return Err(VaultError::Forbidden(ended.to_owned()));
+            }
+            Auth::AppRole {
+                role_id,
+                secret_id,
+                mount,
+            } => approle::login(&nobody, mount, role_id, secret_id.expose_secret()).await,
+            Auth::Kubernetes {
+                role,
+                jwt_file,
+                mount,
+            } => {
+                let jwt = read_jwt(jwt_file).map_err(VaultError::Forbidden)?;
+                kubernetes::login(&nobody, mount, role, jwt.expose_secret()).await
+            }
+        };
+        granted.map_err(|error| Failure::of(error).into_error())
     }
 
     /// Notes a new life of the token, unless a login has replaced it meanwhile.

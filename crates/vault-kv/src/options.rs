@@ -1,7 +1,7 @@
 //! Where Vault is and who we are, checked before the first call: `vaultrs` panics on some of it.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use reqwest::{Certificate, Client, Url};
@@ -42,6 +42,26 @@ pub enum Auth {
         /// Where the method is mounted, as a rule `approle`.
         mount: String,
     },
+    /// [Kubernetes](https://developer.hashicorp.com/vault/docs/auth/kubernetes): tokens of our own, for
+    /// the token of the pod's service account.
+    Kubernetes {
+        /// The role.
+        role: String,
+        /// File with the service account's token. Kubernetes writes it anew before that ends, so it is
+        /// read at each login.
+        jwt_file: PathBuf,
+        /// Where the method is mounted, as a rule `kubernetes`.
+        mount: String,
+    },
+}
+
+/// The token of a service account, as it stands in its file now.
+pub(crate) fn read_jwt(file: &Path) -> Result<SecretString, String> {
+    let text = fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
+    match text.trim() {
+        "" => Err(format!("{} is empty", file.display())),
+        jwt => Ok(SecretString::from(jwt)),
+    }
 }
 
 /// An option that cannot be used.
@@ -77,6 +97,18 @@ impl VaultOptions {
         match &self.auth {
             Auth::Token(token) => check_header("token", token.expose_secret())?,
             Auth::AppRole { mount, .. } => check_path("AppRole mount", mount)?,
+            Auth::Kubernetes {
+                role,
+                jwt_file,
+                mount,
+            } => {
+                check_path("Kubernetes mount", mount)?;
+                check_header("Kubernetes role", role)?;
+                read_jwt(jwt_file).map_err(|reason| InvalidOption {
+                    option: "jwt_file",
+                    reason,
+                })?;
+            }
         }
         self.url()
     }

@@ -1,7 +1,9 @@
 //! The counter's next version, as a function of what is known: no I/O, no clock.
 
+use std::collections::BTreeMap;
+
 use crate::{
-    allocator::cycle::Job,
+    allocator::{Want, cycle::Job},
     documents::{CounterDocument, Entry, Fence, GivenUp, Owner, Skip, SkipReason},
     hostname::{Counter, Prefix},
 };
@@ -25,8 +27,10 @@ pub(crate) enum Outcome {
 pub(crate) struct Plan {
     /// The counter's next version.
     pub(crate) counter: CounterDocument,
-    /// Numbers skipped by it.
-    pub(crate) skipped: Vec<SkipReason>,
+    /// How many numbers it skips.
+    pub(crate) skipped: BTreeMap<SkipReason, u64>,
+    /// How many it passes over.
+    pub(crate) passed: u64,
     /// Jobs for which no number was left: places in `wanted`.
     pub(crate) exhausted: Vec<usize>,
     /// The epoch of the fence that it leaves behind, when it is another.
@@ -66,8 +70,10 @@ pub(crate) fn plan(
             fence: Some(fence.clone()),
             pending: Vec::new(),
             skipped: counter.skipped.clone(),
+            passed: counter.passed.clone(),
         },
-        skipped: Vec::new(),
+        skipped: BTreeMap::new(),
+        passed: 0,
     };
     for (entry, outcome) in counter.pending.iter().zip(outcomes) {
         match outcome {
@@ -82,6 +88,7 @@ pub(crate) fn plan(
     Ok(Plan {
         counter: next.counter,
         skipped: next.skipped,
+        passed: next.passed,
         exhausted,
         left_epoch,
     })
@@ -90,7 +97,8 @@ pub(crate) fn plan(
 struct Next<'a> {
     prefix: &'a Prefix,
     counter: CounterDocument,
-    skipped: Vec<SkipReason>,
+    skipped: BTreeMap<SkipReason, u64>,
+    passed: u64,
 }
 
 impl Next<'_> {
@@ -103,7 +111,7 @@ impl Next<'_> {
     }
 
     fn skip(&mut self, number: Counter, skip: Skip) {
-        self.skipped.push(skip.why);
+        *self.skipped.entry(skip.why).or_default() += 1;
         self.counter.skipped.insert(number.get(), skip);
     }
 
@@ -122,7 +130,7 @@ impl Next<'_> {
     fn replace(&mut self, entry: &Entry, taken: &[(Counter, Option<Owner>)]) {
         let mut moved = entry.clone();
         moved.generation += 1;
-        if moved.generation > MAX_GENERATION {
+        if moved.generation > MAX_GENERATION && !moved.chosen {
             moved.failed = Some(GivenUp::AlwaysTaken);
         }
         moved.numbers.clear();
@@ -131,12 +139,11 @@ impl Next<'_> {
                 moved.numbers.push(number);
                 continue;
             };
-            let next = if moved.failed.is_none() {
-                self.take()
-            } else {
-                None
+            let next = match moved.failed {
+                None if !moved.chosen => self.take(),
+                _ => None,
             };
-            if next.is_none() {
+            if next.is_none() && !moved.chosen {
                 moved.failed.get_or_insert(GivenUp::Exhausted);
             }
             moved.numbers.extend(next);
@@ -147,14 +154,29 @@ impl Next<'_> {
             };
             self.skip(number, skip);
         }
+        if moved.numbers.is_empty() {
+            moved.failed.get_or_insert(GivenUp::Taken);
+        }
         self.counter.pending.push(moved);
     }
 
+    /// Whether there was a number for each that is wanted.
     fn allocate(&mut self, job: &Job, fence: &Fence) -> bool {
-        let before = self.counter.value;
-        let numbers: Option<Vec<_>> = (0..job.count).map(|_| self.take()).collect();
+        let mut failed = None;
+        let numbers = match &job.want {
+            Want::Floor(floor) => {
+                self.passed += self.counter.pass_to(*floor);
+                return true;
+            }
+            Want::One => self.next_numbers(1),
+            Want::Count(count) => self.next_numbers(*count),
+            Want::Chosen(chosen) => {
+                let numbers = self.choose(chosen);
+                failed = numbers.is_empty().then_some(GivenUp::Passed);
+                Some(numbers)
+            }
+        };
         let Some(numbers) = numbers else {
-            self.counter.value = before;
             return false;
         };
         self.counter.pending.push(Entry {
@@ -162,10 +184,36 @@ impl Next<'_> {
             body_hash: job.body_hash.clone(),
             numbers,
             generation: 0,
-            failed: None,
+            failed,
             lock: fence.clone(),
+            chosen: matches!(job.want, Want::Chosen(_)),
             facts: job.facts.clone(),
         });
         true
+    }
+
+    fn next_numbers(&mut self, count: usize) -> Option<Vec<Counter>> {
+        let before = self.counter.value;
+        let numbers: Option<Vec<_>> = (0..count).map(|_| self.take()).collect();
+        if numbers.is_none() {
+            self.counter.value = before;
+        }
+        numbers
+    }
+
+    /// The chosen numbers, in order; none when the first of them is not beyond the counter. That is
+    /// remembered like a name, since only the document of its key tells a refusal from a stale read.
+    fn choose(&mut self, chosen: &[Counter]) -> Vec<Counter> {
+        let beyond = chosen
+            .first()
+            .is_some_and(|it| it.get() > self.counter.value);
+        if !beyond {
+            return Vec::new();
+        }
+        for number in chosen {
+            self.passed += self.counter.pass_to(number.get() - 1);
+            self.counter.value = number.get();
+        }
+        chosen.to_vec()
     }
 }

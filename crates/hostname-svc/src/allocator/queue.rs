@@ -23,8 +23,8 @@ use super::{
 /// How large a batch may get.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct BatchLimits {
-    /// Requests.
-    pub(crate) requests: usize,
+    /// Numbers; a request for more of them is a batch of its own.
+    pub(crate) numbers: usize,
     /// Bytes of what they say, since all of it stands in the counter for a moment.
     pub(crate) bytes: usize,
 }
@@ -136,18 +136,17 @@ impl Queue {
     pub(crate) fn take_batch(&self, limits: BatchLimits) -> Vec<Ticket> {
         let mut tickets = self.lock();
         let mut batch = Vec::new();
-        let mut bytes = 0;
-        while batch.len() < limits.requests
-            && let Some(mut ticket) = tickets.pop_front()
-        {
+        let (mut bytes, mut numbers) = (0, 0);
+        while let Some(mut ticket) = tickets.pop_front() {
             if !ticket.is_wanted() {
                 continue;
             }
-            if !batch.is_empty() && bytes + ticket.bytes > limits.bytes {
+            bytes += ticket.bytes;
+            numbers += ticket.job.want.numbers();
+            if !batch.is_empty() && (bytes > limits.bytes || numbers > limits.numbers) {
                 tickets.push_front(ticket);
                 break;
             }
-            bytes += ticket.bytes;
             ticket.begin();
             batch.push(ticket);
         }

@@ -5,9 +5,12 @@ use std::collections::BTreeMap;
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
+use crate::hostname::Counter;
+
 use super::{
+    Want,
     cycle::Answer,
-    world::{Fate, World, job, owner},
+    world::{Fate, World, job_for, owner},
 };
 
 /// What may go wrong, each as a chance in a thousand of a step.
@@ -37,7 +40,7 @@ const NONE: Faults = Faults {
 struct Client {
     name: String,
     keyed: bool,
-    count: usize,
+    want: Want,
     attempt: u32,
     answered: bool,
 }
@@ -68,11 +71,23 @@ impl Run {
         let clients = (0..rng.random_range(1..=8)).map(|client| Client {
             name: format!("client{client}"),
             keyed: rng.random_ratio(2, 3),
-            count: if rng.random_ratio(1, 5) { 3 } else { 1 },
+            want: Want::One,
             attempt: 0,
             answered: false,
         });
-        let clients = clients.collect();
+        let mut clients: Vec<Client> = clients.collect();
+        for client in &mut clients {
+            client.want = match rng.random_range(0..10) {
+                0 | 1 => Want::Count(3),
+                2 if client.keyed => {
+                    let first = rng.random_range(1..20);
+                    let chosen = (0..rng.random_range(1..4)).map(|place| first + 2 * place);
+                    Want::Chosen(chosen.filter_map(Counter::new).collect())
+                }
+                3 if !client.keyed => Want::Floor(rng.random_range(1..20)),
+                _ => Want::One,
+            };
+        }
         Self {
             world: World::new(replicas),
             rng,
@@ -157,7 +172,8 @@ impl Run {
                 continue;
             }
             client.attempt += 1;
-            jobs.extend(client.owner_names().pop().map(|name| (name, client.count)));
+            let name = client.owner_names().pop();
+            jobs.extend(name.map(|name| (name, client.want.clone())));
         }
         if jobs.is_empty() {
             return;
@@ -165,7 +181,7 @@ impl Run {
         let jobs = jobs
             .iter()
             .enumerate()
-            .map(|(id, (name, count))| job(id as u64, name, *count));
+            .map(|(id, (name, want))| job_for(id as u64, name, want.clone()));
         self.world.start_jobs(replica, jobs.collect(), false);
     }
 

@@ -1,6 +1,7 @@
 //! The orders of events in which a weaker algorithm gives a name twice, loses one, or hangs: each was
 //! found by a search of all interleavings, and is replayed here step by step.
 
+mod imports;
 mod keyless;
 
 use super::{

@@ -204,12 +204,14 @@ impl Worker {
         let metrics = &self.shared.metrics;
         metrics.counter_conflicts.inc_by(tally.conflicts);
         metrics.recovered_entries.inc_by(tally.recovered);
-        for why in tally.skipped {
-            metrics
-                .skipped_numbers
-                .with_label_values(&[why.as_str()])
-                .inc();
+        for (why, numbers) in tally.skipped {
+            let skipped = metrics.skipped_numbers.with_label_values(&[why.as_str()]);
+            skipped.inc_by(numbers);
         }
+        metrics
+            .skipped_numbers
+            .with_label_values(&["passed"])
+            .inc_by(tally.passed);
         for epoch in tally.left_epochs {
             metrics.epoch_changes.inc();
             tracing::warn!("the counter of {} leaves token epoch {epoch}", self.prefix);

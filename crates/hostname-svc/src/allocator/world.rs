@@ -7,9 +7,12 @@ mod store;
 
 use std::collections::{HashMap, VecDeque};
 
-pub(crate) use self::samples::{fence, job, owner, prefix};
+pub(crate) use self::samples::{fence, job, job_for, owner, prefix};
 use self::store::Store;
-use super::cycle::{Answer, Call, Cycle, End, Job, Reply, Request, SettledCounter};
+use super::{
+    Want,
+    cycle::{Answer, Call, Cycle, End, Job, Reply, Request, SettledCounter},
+};
 use crate::{
     documents::{Owner, Record},
     hostname::Counter,
@@ -49,7 +52,7 @@ pub(crate) struct World {
     pub(crate) told: HashMap<Owner, Answer>,
     /// Who was told that a document of his cannot be read.
     pub(crate) unreadable: Vec<Owner>,
-    pub(crate) wanted: HashMap<Owner, usize>,
+    pub(crate) wanted: HashMap<Owner, Want>,
     fence: u64,
 }
 
@@ -81,7 +84,7 @@ impl World {
     /// The lock is of no help here: its tokens only grow, so that no cycle is refused by them.
     pub(crate) fn start_jobs(&mut self, replica: usize, jobs: Vec<Job>, sweep: bool) {
         for job in &jobs {
-            self.wanted.insert(job.owner.clone(), job.count);
+            self.wanted.insert(job.owner.clone(), job.want.clone());
         }
         self.fence += 1;
         let known = self.replicas[replica].known.clone();
@@ -171,11 +174,18 @@ impl World {
             return self.unreadable.push(owner);
         }
         if let Answer::Named(records) = &answer {
-            assert_eq!(
-                records.len(),
-                self.wanted[&owner],
-                "{owner:?} is told too few or too many"
-            );
+            let numbers: Vec<_> = records.iter().map(|record| record.counter).collect();
+            match &self.wanted[&owner] {
+                Want::Chosen(chosen) => assert!(
+                    numbers.iter().all(|number| chosen.contains(number)),
+                    "{owner:?} is told numbers that it did not choose: {numbers:?}"
+                ),
+                want => assert_eq!(
+                    numbers.len(),
+                    want.numbers(),
+                    "{owner:?} is told too few or too many"
+                ),
+            }
             for record in records {
                 let stored = self.store.records.get(&record.hostname);
                 assert_eq!(
@@ -189,7 +199,9 @@ impl World {
                 );
             }
         }
-        if let Some(before) = self.told.get(&owner) {
+        if let (Some(before), Answer::Named(_) | Answer::GivenUp(_)) =
+            (self.told.get(&owner), &answer)
+        {
             assert_eq!(*before, answer, "{owner:?} is told two things");
         }
         self.told.insert(owner, answer);
@@ -282,7 +294,8 @@ impl World {
                 .records
                 .get(&hostname)
                 .is_some_and(|record| record.application.as_str() != "other");
-            let skipped = counter.skipped.contains_key(&number);
+            let skipped = counter.skipped.contains_key(&number) || counter.has_passed(number);
+            assert!(!(counter.skipped.contains_key(&number) && counter.has_passed(number)));
             assert!(
                 ours != skipped,
                 "number {number}: recorded {ours}, skipped {skipped}"
@@ -290,7 +303,7 @@ impl World {
         }
         for (owner, count) in owned {
             assert!(
-                count <= self.wanted[owner],
+                count <= self.wanted[owner].numbers(),
                 "{owner:?} owns {count} records"
             );
         }

@@ -24,6 +24,65 @@ pub struct CounterDocument {
     /// Numbers that became no hostname of this prefix, and why.
     #[serde(with = "json_text")]
     pub skipped: BTreeMap<u64, Skip>,
+    /// Numbers that nobody was given, because a floor was raised or a higher number imported: the first
+    /// and the last one of each run.
+    #[serde(
+        default,
+        skip_serializing_if = "BTreeMap::is_empty",
+        with = "json_text"
+    )]
+    pub passed: BTreeMap<u64, u64>,
+}
+
+impl CounterDocument {
+    /// Raises the value to `to`; the numbers passed over are explained by it.
+    ///
+    /// Gives how many there are.
+    pub fn pass_to(&mut self, to: u64) -> u64 {
+        let first = self.value.saturating_add(1);
+        if to < first {
+            return 0;
+        }
+        match self.passed.iter_mut().next_back() {
+            Some((_, last)) if *last + 1 == first => *last = to,
+            _ => {
+                self.passed.insert(first, to);
+            }
+        }
+        self.value = to;
+        to - first + 1
+    }
+
+    /// Whether nobody was ever given this number, because it was passed over.
+    pub fn has_passed(&self, number: u64) -> bool {
+        let run = self.passed.range(..=number).next_back();
+        run.is_some_and(|(_, last)| number <= *last)
+    }
+
+    /// How many numbers were passed over.
+    pub fn passed_numbers(&self) -> u64 {
+        self.passed
+            .iter()
+            .map(|(first, last)| last - first + 1)
+            .sum()
+    }
+
+    /// The numbers beyond `after` that became a hostname, or are about to.
+    pub fn numbers_after(&self, after: u64) -> impl Iterator<Item = Counter> {
+        let mut number = after;
+        std::iter::from_fn(move || {
+            loop {
+                number = number
+                    .checked_add(1)
+                    .filter(|number| *number <= self.value)?;
+                match self.passed.range(..=number).next_back() {
+                    Some((_, last)) if number <= *last => number = *last,
+                    _ if self.skipped.contains_key(&number) => (),
+                    _ => return Counter::new(number),
+                }
+            }
+        })
+    }
 }
 
 /// An allocation on its way from the counter to its records.
@@ -44,6 +103,9 @@ pub struct Entry {
     pub failed: Option<GivenUp>,
     /// The lock under which it was allocated.
     pub lock: Fence,
+    /// The numbers are the caller's choice: one that is taken is not replaced.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub chosen: bool,
     /// What its records will say.
     pub facts: Facts,
 }
@@ -56,6 +118,10 @@ pub enum GivenUp {
     Exhausted,
     /// Each number tried was taken by somebody else.
     AlwaysTaken,
+    /// A number that was chosen had been passed by the counter.
+    Passed,
+    /// All numbers that were chosen were taken by somebody else.
+    Taken,
 }
 
 /// A number that became no hostname of this prefix.
@@ -72,7 +138,7 @@ pub struct Skip {
 }
 
 /// Why a number was skipped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SkipReason {
     /// Its hostname belongs to somebody else.
@@ -126,6 +192,10 @@ impl fmt::Display for GivenUp {
                 "no number is left whose hostname fits into a label of 63 characters"
             }
             Self::AlwaysTaken => "every number tried was taken by somebody else",
+            Self::Passed => {
+                "a hostname is imported only with a number beyond the counter of its prefix: a lower one is never given out any more"
+            }
+            Self::Taken => "every one of these hostnames is somebody else's already",
         })
     }
 }
@@ -164,6 +234,30 @@ mod tests {
                 .to_string()
                 .contains("format 2 is not known here")
         );
+    }
+
+    #[test]
+    fn numbers_that_were_passed_over_are_runs_and_no_names() {
+        let mut counter = CounterDocument {
+            value: 2,
+            ..CounterDocument::default()
+        };
+        assert_eq!(counter.pass_to(2), 0);
+        assert_eq!(counter.pass_to(5), 3);
+        assert_eq!(counter.pass_to(9), 4);
+        counter.value += 2;
+        assert_eq!(counter.pass_to(20), 9);
+        assert_eq!(counter.passed, BTreeMap::from([(3, 9), (12, 20)]));
+        assert_eq!(counter.passed_numbers(), 16);
+        counter.value += 1;
+        let named: Vec<_> = counter.numbers_after(1).map(Counter::get).collect();
+        assert_eq!(named, [2, 10, 11, 21]);
+        for number in 1..=21 {
+            assert_eq!(
+                counter.has_passed(number),
+                !named.contains(&number) && number != 1
+            );
+        }
     }
 
     #[test]

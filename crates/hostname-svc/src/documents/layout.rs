@@ -31,6 +31,21 @@ pub fn idem(key: &KeyHash) -> DocumentPath {
     DocumentPath::new(&["idem", text.get(..2).unwrap_or(text), text])
 }
 
+/// That a hostname of a prefix is retired.
+pub fn retirement(prefix: &Prefix, hostname: &Hostname) -> DocumentPath {
+    retirements(prefix).child(hostname.as_str())
+}
+
+/// The folder of all retired hostnames of a prefix.
+pub fn retirements(prefix: &Prefix) -> DocumentPath {
+    DocumentPath::new(&[
+        "retired",
+        prefix.application.as_str(),
+        prefix.role.as_str(),
+        prefix.environment.as_str(),
+    ])
+}
+
 /// Who may use a stem in an environment.
 pub fn stem(prefix: &Prefix) -> DocumentPath {
     DocumentPath::new(&["stems", prefix.stem().as_str(), prefix.environment.as_str()])

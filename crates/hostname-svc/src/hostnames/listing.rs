@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use futures_util::{StreamExt, TryStreamExt, stream};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::HostnameError;
+use super::{Found, HostnameError, retirement};
 use crate::{
     allocator::read,
-    documents::{CounterDocument, Record, StoredRecord, layout},
+    documents::{CounterDocument, StoredRecord, layout},
     hostname::{Application, Counter, Environment, Prefix, Role},
     store::{Child, DocumentPath, DocumentStore, Read},
 };
@@ -41,7 +41,7 @@ pub struct Position {
 #[derive(Debug)]
 pub struct Page {
     /// In the order of application, role, environment and counter.
-    pub records: Vec<Record>,
+    pub hostnames: Vec<Found>,
     /// What would be among them, had it not been deleted by hand.
     pub deleted: Vec<Deleted>,
     /// Where to go on; `None` at the end.
@@ -58,21 +58,26 @@ pub struct Deleted {
 }
 
 impl Position {
-    /// The position as an opaque text.
-    pub fn encode(&self) -> String {
-        URL_SAFE_NO_PAD.encode(serde_json::json!(self).to_string())
-    }
-
-    /// The position that [`Position::encode`] gave, if it is one of `filter`.
-    pub fn decode(text: &str, filter: &Filter) -> Option<Self> {
-        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
-        let position: Self = serde_json::from_slice(&bytes).ok()?;
-        filter.covers(&position.prefix).then_some(position)
+    /// The prefix it lies in.
+    pub fn prefix(&self) -> &Prefix {
+        &self.prefix
     }
 }
 
+/// A position as an opaque text.
+pub fn encode(position: &impl Serialize) -> String {
+    URL_SAFE_NO_PAD.encode(serde_json::json!(position).to_string())
+}
+
+/// The position that [`encode`] gave.
+pub fn decode<P: DeserializeOwned>(text: &str) -> Option<P> {
+    let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+    serde_json::from_slice(&bytes).ok()
+}
+
 impl Filter {
-    fn covers(&self, prefix: &Prefix) -> bool {
+    /// Whether `prefix` is one of those.
+    pub fn covers(&self, prefix: &Prefix) -> bool {
         self.application
             .as_ref()
             .is_none_or(|it| *it == prefix.application)
@@ -110,11 +115,7 @@ pub(super) async fn list(
                 continue;
             }
         };
-        let numbers =
-            (from + 1..=counter.value).filter(|number| !counter.skipped.contains_key(number));
-        let counters = numbers
-            .filter_map(Counter::new)
-            .take(limit + 1 - places.len());
+        let counters = counter.numbers_after(from).take(limit + 1 - places.len());
         places.extend(counters.map(|counter| Position {
             prefix: prefix.clone(),
             counter,
@@ -140,7 +141,7 @@ pub(super) async fn list(
         }
     }
     Ok(Page {
-        records,
+        hostnames: retirement::join(store, records).await?,
         deleted,
         next,
     })

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::{
-    documents::{Fence, Moment, Record},
+    documents::{Fence, Moment, Record, Retirement},
     hostname::{Application, Counter, Environment, Hostname, Prefix, Role},
-    hostnames::{Deleted, Page},
+    hostnames::{Deleted, Found, Given, Outlook, Page, PrefixPage, PrefixState, encode},
 };
 
 /// A hostname and what its record says.
@@ -27,6 +27,89 @@ pub(super) struct HostnameBody {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     labels: BTreeMap<String, String>,
     lock: Fence,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retired: Option<RetirementBody>,
+}
+
+/// That a hostname is not in use any more.
+#[derive(Debug, Serialize)]
+struct RetirementBody {
+    retired_at: Moment,
+    request_id: String,
+    reason: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    requested_by: Option<String>,
+}
+
+/// The hostnames of a batch.
+#[derive(Debug, Serialize)]
+pub(super) struct BatchBody {
+    hostnames: Vec<HostnameBody>,
+    /// Whether their numbers follow one another.
+    contiguous: bool,
+}
+
+/// The hostnames of an import.
+#[derive(Debug, Serialize)]
+pub(super) struct ImportBody {
+    hostnames: Vec<HostnameBody>,
+    /// Those that are somebody else's already.
+    taken: Vec<NumberBody>,
+}
+
+/// What an import would do.
+#[derive(Debug, Serialize)]
+pub(super) struct OutlookBody {
+    dry_run: bool,
+    hostnames: Vec<NumberBody>,
+    taken: Vec<NumberBody>,
+    passed: Vec<NumberBody>,
+    passed_over: u64,
+}
+
+/// The next hostnames of a prefix.
+#[derive(Debug, Serialize)]
+pub(super) struct PreviewBody {
+    #[serde(flatten)]
+    prefix: Prefix,
+    hostnames: Vec<NumberBody>,
+    /// Never: whoever asks for one first gets it.
+    reserved: bool,
+}
+
+/// A number and its hostname.
+#[derive(Debug, Serialize)]
+pub(super) struct NumberBody {
+    counter: Counter,
+    hostname: Option<Hostname>,
+}
+
+/// A prefix and how far its numbers have come.
+#[derive(Debug, Serialize)]
+pub(super) struct PrefixBody {
+    #[serde(flatten)]
+    prefix: Prefix,
+    #[serde(flatten)]
+    numbers: Option<NumbersBody>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    deleted: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct NumbersBody {
+    counter: u64,
+    last: u64,
+    fill: f64,
+    pending: usize,
+    skipped: usize,
+    passed_over: u64,
+}
+
+/// A page of prefixes.
+#[derive(Debug, Serialize)]
+pub(super) struct PrefixPageBody {
+    prefixes: Vec<PrefixBody>,
+    next: Option<String>,
 }
 
 /// A page of hostnames.
@@ -75,6 +158,119 @@ impl From<Record> for HostnameBody {
             reason: record.facts.reason,
             labels: record.facts.labels,
             lock: record.lock,
+            retired: None,
+        }
+    }
+}
+
+impl From<Found> for HostnameBody {
+    fn from(found: Found) -> Self {
+        Self {
+            retired: found.retirement.map(RetirementBody::from),
+            ..Self::from(found.record)
+        }
+    }
+}
+
+impl From<Retirement> for RetirementBody {
+    fn from(retirement: Retirement) -> Self {
+        Self {
+            retired_at: retirement.retired_at,
+            request_id: retirement.request_id,
+            reason: retirement.reason,
+            requested_by: retirement.requested_by,
+        }
+    }
+}
+
+impl From<Given> for BatchBody {
+    fn from(given: Given) -> Self {
+        let numbers = given.records.iter().map(|record| record.counter.get());
+        let contiguous = numbers
+            .clone()
+            .zip(numbers.skip(1))
+            .all(|(one, next)| next == one + 1);
+        Self {
+            contiguous,
+            hostnames: given.records.into_iter().map(HostnameBody::from).collect(),
+        }
+    }
+}
+
+impl ImportBody {
+    /// What was imported of `chosen`.
+    pub(super) fn new(prefix: &Prefix, chosen: &[Counter], given: Given) -> Self {
+        let imported: Vec<_> = given.records.iter().map(|record| record.counter).collect();
+        let taken = chosen.iter().filter(|counter| !imported.contains(counter));
+        Self {
+            taken: NumberBody::all(prefix, taken.copied()),
+            hostnames: given.records.into_iter().map(HostnameBody::from).collect(),
+        }
+    }
+}
+
+impl OutlookBody {
+    /// What was found out about an import.
+    pub(super) fn new(prefix: &Prefix, outlook: Outlook) -> Self {
+        Self {
+            dry_run: true,
+            hostnames: NumberBody::all(prefix, outlook.free),
+            taken: NumberBody::all(prefix, outlook.taken),
+            passed: NumberBody::all(prefix, outlook.passed),
+            passed_over: outlook.passed_over,
+        }
+    }
+}
+
+impl PreviewBody {
+    /// These hostnames of `prefix`.
+    pub(super) fn new(prefix: Prefix, next: Vec<(Counter, Hostname)>) -> Self {
+        let hostnames = next.into_iter().map(|(counter, hostname)| NumberBody {
+            counter,
+            hostname: Some(hostname),
+        });
+        Self {
+            prefix,
+            hostnames: hostnames.collect(),
+            reserved: false,
+        }
+    }
+}
+
+impl NumberBody {
+    fn all(prefix: &Prefix, counters: impl IntoIterator<Item = Counter>) -> Vec<Self> {
+        let body = |counter| Self {
+            counter,
+            hostname: prefix.hostname(counter),
+        };
+        counters.into_iter().map(body).collect()
+    }
+}
+
+impl From<PrefixState> for PrefixBody {
+    fn from(state: PrefixState) -> Self {
+        let last = state.prefix.last();
+        let numbers = state.counter.map(|counter| NumbersBody {
+            counter: counter.value,
+            last,
+            fill: counter.value as f64 / last as f64,
+            pending: counter.pending.len(),
+            skipped: counter.skipped.len(),
+            passed_over: counter.passed_numbers(),
+        });
+        Self {
+            deleted: numbers.is_none(),
+            prefix: state.prefix,
+            numbers,
+        }
+    }
+}
+
+impl From<PrefixPage> for PrefixPageBody {
+    fn from(page: PrefixPage) -> Self {
+        Self {
+            prefixes: page.prefixes.into_iter().map(PrefixBody::from).collect(),
+            next: page.next.as_ref().map(encode),
         }
     }
 }
@@ -82,9 +278,9 @@ impl From<Record> for HostnameBody {
 impl From<Page> for PageBody {
     fn from(page: Page) -> Self {
         Self {
-            hostnames: page.records.into_iter().map(HostnameBody::from).collect(),
+            hostnames: page.hostnames.into_iter().map(HostnameBody::from).collect(),
             deleted: page.deleted.into_iter().map(DeletedBody::from).collect(),
-            next: page.next.map(|position| position.encode()),
+            next: page.next.as_ref().map(encode),
         }
     }
 }

@@ -10,7 +10,8 @@ use service_kit::{
 };
 
 use crate::{
-    allocator::AllocateError, hostnames::HostnameError, locks::LockError, store::StoreError,
+    allocator::AllocateError, documents::GivenUp, hostnames::HostnameError, locks::LockError,
+    store::StoreError,
 };
 
 /// When to come again, where nobody knows better.
@@ -22,12 +23,18 @@ problem_kinds! {
     pub(super) kinds {
         HOSTNAME_NOT_FOUND: "hostname-not-found", 404, "There is no such hostname.", false,
             "Check the name; a hostname is given out by POST /v1/hostnames.";
+        PREFIX_NOT_FOUND: "prefix-not-found", 404, "No hostname of this prefix was ever given out.", false,
+            "Check application, role and environment; a prefix begins with its first hostname.";
         RECORD_DELETED: "record-deleted", 410, "The record of this hostname was deleted by hand.", false,
             "An operator restores it in the store (Vault: `undelete`); the name stays taken.";
         AMBIGUOUS_PREFIX: "ambiguous-prefix", 409, "The hostnames of this prefix could not be told from another's.", false,
             "Choose another application or role: `owner` has the same letters, cut elsewhere, or the same names.";
         PREFIX_EXHAUSTED: "prefix-exhausted", 409, "No number of this prefix fits into a hostname any more.", false,
             "Choose shorter parts: a hostname has at most 63 characters.";
+        NUMBER_PASSED: "number-passed", 409, "A number of the import is not beyond the counter.", false,
+            "Leave it out: it was given out or passed over, and never will be again. `dry_run` names all of them.";
+        HOSTNAMES_TAKEN: "hostnames-taken", 409, "Every hostname of the import is somebody's already.", false,
+            "Nothing is to be done: none of them will be given out again.";
         KEY_REUSED: "idempotency-key-reused", 422, "The idempotency key was used with another request.", false,
             "Use a new key for a new request; a retry sends the same body.";
         QUEUE_FULL: "queue-full", 429, "Too many requests wait.", true, "Come again after `Retry-After`.";
@@ -67,11 +74,19 @@ impl From<HostnameError> for Problem {
                 )
             }
             HostnameError::GivenUp(why) => match why {
-                crate::documents::GivenUp::Exhausted => Problem::new(&PREFIX_EXHAUSTED, &error),
-                crate::documents::GivenUp::AlwaysTaken => Problem::new(&AMBIGUOUS_PREFIX, &error),
+                GivenUp::Exhausted => Problem::new(&PREFIX_EXHAUSTED, &error),
+                GivenUp::AlwaysTaken => Problem::new(&AMBIGUOUS_PREFIX, &error),
+                GivenUp::Passed => Problem::new(&NUMBER_PASSED, &error),
+                GivenUp::Taken => Problem::new(&HOSTNAMES_TAKEN, &error),
             },
             HostnameError::Failed(failed) => of_failure(failed),
         }
+    }
+}
+
+impl From<AllocateError> for Problem {
+    fn from(error: AllocateError) -> Self {
+        of_failure(&error)
     }
 }
 

@@ -1,9 +1,11 @@
-//! The query of `GET /v1/hostnames`.
+//! The query of a listing.
+
+use serde::de::DeserializeOwned;
 
 use super::field::{NamedField, shortened};
 use crate::{
-    hostname::InvalidField,
-    hostnames::{Filter, Position},
+    hostname::{InvalidField, Prefix},
+    hostnames::{Filter, decode},
 };
 
 const PAGE_DEFAULT: usize = 100;
@@ -11,14 +13,18 @@ const PAGE_MAX: usize = 500;
 
 /// The query of a listing.
 #[derive(Debug)]
-pub(super) struct ListQuery {
+pub(super) struct ListQuery<P> {
     pub(super) filter: Filter,
-    pub(super) after: Option<Position>,
+    pub(super) after: Option<P>,
     pub(super) limit: usize,
 }
 
-impl ListQuery {
-    pub(super) fn parse(pairs: Vec<(String, String)>) -> Result<Self, Vec<NamedField>> {
+impl<P: DeserializeOwned> ListQuery<P> {
+    /// Reads a query whose positions lie in the prefix that `place` tells.
+    pub(super) fn parse(
+        pairs: Vec<(String, String)>,
+        place: impl Fn(&P) -> &Prefix,
+    ) -> Result<Self, Vec<NamedField>> {
         let mut query = Self {
             filter: Filter::default(),
             after: None,
@@ -58,7 +64,8 @@ impl ListQuery {
         }
         query.check_order(&seen, &mut wrong);
         if let Some(after) = after {
-            query.after = Position::decode(&after, &query.filter);
+            let covered = |position: &P| query.filter.covers(place(position));
+            query.after = decode(&after).filter(covered);
             if query.after.is_none() {
                 let rule = "must be the `next` of an earlier answer to the same application, role and environment";
                 wrong.push(("after".to_owned(), rule.to_owned()));
@@ -102,6 +109,7 @@ fn page_size(text: &str) -> Result<usize, InvalidField> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hostnames::Position;
 
     #[test]
     fn a_query_names_what_it_does_not_know() {
@@ -112,7 +120,7 @@ mod tests {
             ("after", "x"),
         ];
         let pairs = pairs.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        let wrong = ListQuery::parse(pairs.into()).unwrap_err();
+        let wrong = ListQuery::parse(pairs.into(), Position::prefix).unwrap_err();
         let wrong: Vec<_> = wrong.iter().map(|(field, _)| field.as_str()).collect();
         assert_eq!(wrong, ["aplication", "limit", "environment", "after"]);
     }

@@ -1,134 +1,99 @@
-//! The body of `POST /v1/hostnames`.
-
-use std::collections::BTreeMap;
+//! The bodies of calls for hostnames, each with all that is wrong with it told at once.
 
 use serde_json::{Map, Value};
 
-use super::field::{NamedField, shortened};
+use super::{field::NamedField, fields::Fields};
 use crate::{
-    allocator::Wish,
-    hostname::{Application, Environment, InvalidField, Prefix, Role},
+    allocator::{Want, Wish},
+    hostname::Prefix,
 };
 
-const REQUESTED_BY_MAX: usize = 256;
-const REASON_MAX: usize = 1024;
-const LABELS_MAX: usize = 16;
-const LABEL_NAME_MAX: usize = 63;
-const LABEL_VALUE_MAX: usize = 256;
+/// Hostnames that one call is for.
+pub(super) const MANY_MAX: usize = 1000;
 
-/// Reads a request for a hostname, and tells everything that is wrong with it at once.
-pub(super) fn parse_wish(body: Map<String, Value>) -> Result<Wish, Vec<NamedField>> {
-    let mut fields = Fields {
-        body,
-        wrong: Vec::new(),
+type Body = Map<String, Value>;
+
+/// Reads a request for one hostname.
+pub(super) fn parse_one(body: Body) -> Result<Wish, Vec<NamedField>> {
+    let mut fields = Fields::of(body);
+    let prefix = fields.prefix();
+    let remarks = fields.remarks();
+    fields.finish(prefix.map(|prefix| Wish {
+        prefix,
+        want: Want::One,
+        remarks,
+    }))
+}
+
+/// Reads a request for several hostnames.
+pub(super) fn parse_batch(body: Body) -> Result<Wish, Vec<NamedField>> {
+    let mut fields = Fields::of(body);
+    let prefix = fields.prefix();
+    let remarks = fields.remarks();
+    let count = fields.number("count", MANY_MAX as u64);
+    let want = count.and_then(|count| Some(Want::Count(usize::try_from(count).ok()?)));
+    fields.finish(prefix.zip(want).map(|(prefix, want)| Wish {
+        prefix,
+        want,
+        remarks,
+    }))
+}
+
+/// Reads a request to import hostnames that were made elsewhere, and whether it is only a question.
+pub(super) fn parse_import(body: Body) -> Result<(Wish, bool), Vec<NamedField>> {
+    let mut fields = Fields::of(body);
+    let prefix = fields.prefix();
+    let remarks = fields.remarks();
+    let counters = fields.numbers("counters", MANY_MAX);
+    let dry_run = fields.switch("dry_run");
+    if let (Some(prefix), Some(highest)) = (&prefix, counters.iter().flatten().last())
+        && highest.get() > prefix.last()
+    {
+        fields.refuse("counters", beyond(prefix));
+    }
+    let wish = prefix.zip(counters).map(|(prefix, counters)| Wish {
+        prefix,
+        want: Want::Chosen(counters),
+        remarks,
+    });
+    fields.finish(wish.map(|wish| (wish, dry_run)))
+}
+
+/// Reads a floor for the numbers of `prefix`.
+pub(super) fn parse_floor(body: Body, prefix: &Prefix) -> Result<u64, Vec<NamedField>> {
+    let mut fields = Fields::of(body);
+    let floor = fields.number("floor", u64::MAX);
+    if floor.is_some_and(|floor| floor > prefix.last()) {
+        fields.refuse("floor", beyond(prefix));
+    }
+    fields.finish(floor)
+}
+
+/// Reads why a hostname is retired, and for whom.
+pub(super) fn parse_retirement(
+    query: Vec<(String, String)>,
+) -> Result<(String, Option<String>), Vec<NamedField>> {
+    let mut fields = Fields::of_query(query, &[]);
+    let (reason, requested_by) = fields.reasons();
+    fields.finish(reason.map(|reason| (reason, requested_by)))
+}
+
+/// Reads which hostnames somebody would like to see beforehand, one unless he says how many.
+pub(super) fn parse_preview(
+    query: Vec<(String, String)>,
+) -> Result<(Prefix, usize), Vec<NamedField>> {
+    let mut fields = Fields::of_query(query, &["count"]);
+    let prefix = fields.prefix();
+    let count = match fields.has("count") {
+        true => fields.number("count", MANY_MAX as u64),
+        false => Some(1),
     };
-    let application: Option<Application> = fields.part("application");
-    let role: Option<Role> = fields.part("role");
-    let environment: Option<Environment> = fields.part("environment");
-    let requested_by = fields.text("requested_by", REQUESTED_BY_MAX);
-    let reason = fields.text("reason", REASON_MAX);
-    let labels = fields.labels();
-    let mut wrong = fields.rest();
-    if let (Some(application), Some(role), Some(environment)) = (application, role, environment) {
-        match Prefix::new(application, role, environment) {
-            Ok(prefix) if wrong.is_empty() => {
-                return Ok(Wish {
-                    prefix,
-                    requested_by,
-                    reason,
-                    labels,
-                });
-            }
-            Ok(_) => (),
-            Err(field) => wrong.push((field.field.to_owned(), field.allowed)),
-        }
-    }
-    Err(wrong)
+    let count = count.and_then(|count| usize::try_from(count).ok());
+    fields.finish(prefix.zip(count))
 }
 
-/// The fields of a body that were not looked at yet, and what was wrong with the others.
-struct Fields {
-    body: Map<String, Value>,
-    wrong: Vec<NamedField>,
-}
-
-impl Fields {
-    fn refuse(&mut self, field: &str, allowed: impl Into<String>) {
-        self.wrong.push((field.to_owned(), allowed.into()));
-    }
-
-    /// A field that must be there.
-    fn part<T: TryFrom<String, Error = InvalidField>>(&mut self, name: &str) -> Option<T> {
-        match self.body.remove(name) {
-            None => self.refuse(name, "is missing"),
-            Some(Value::String(text)) => match T::try_from(text) {
-                Ok(part) => return Some(part),
-                Err(field) => self.refuse(name, field.allowed),
-            },
-            Some(_) => self.refuse(name, "must be a string"),
-        }
-        None
-    }
-
-    /// A field that may be left out.
-    fn text(&mut self, name: &str, max: usize) -> Option<String> {
-        match self.body.remove(name)? {
-            Value::String(text) if is_text(&text, max) => return Some(text),
-            Value::String(_) => self.refuse(name, text_rule(max)),
-            _ => self.refuse(name, "must be a string"),
-        }
-        None
-    }
-
-    fn labels(&mut self) -> BTreeMap<String, String> {
-        let labels = match self.body.remove("labels") {
-            None => return BTreeMap::new(),
-            Some(Value::Object(labels)) if labels.len() <= LABELS_MAX => labels,
-            Some(_) => {
-                self.refuse(
-                    "labels",
-                    format!("must be an object of at most {LABELS_MAX} strings"),
-                );
-                return BTreeMap::new();
-            }
-        };
-        let mut kept = BTreeMap::new();
-        for (name, value) in labels {
-            let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '/');
-            if name.is_empty() || name.len() > LABEL_NAME_MAX || !name.chars().all(legal) {
-                let rule = format!(
-                    "names of labels must be 1 to {LABEL_NAME_MAX} of A-Z, a-z, 0-9, '.', '_', '-', '/'"
-                );
-                self.refuse("labels", rule);
-                continue;
-            }
-            match value {
-                Value::String(value) if is_text(&value, LABEL_VALUE_MAX) => {
-                    kept.insert(name, value);
-                }
-                _ => self.refuse(&format!("labels.{name}"), text_rule(LABEL_VALUE_MAX)),
-            }
-        }
-        kept
-    }
-
-    /// What was wrong, with every field that is left: nobody knows it.
-    fn rest(self) -> Vec<NamedField> {
-        const KNOWN: &str = "is not known; the fields are application, role, environment, requested_by, reason, labels";
-        let unknown = self
-            .body
-            .into_iter()
-            .map(|(name, _)| (shortened(&name), KNOWN.to_owned()));
-        self.wrong.into_iter().chain(unknown).collect()
-    }
-}
-
-fn is_text(text: &str, max: usize) -> bool {
-    !text.is_empty() && text.chars().count() <= max && !text.chars().any(char::is_control)
-}
-
-fn text_rule(max: usize) -> String {
-    format!("must be a string of 1 to {max} characters without control characters")
+fn beyond(prefix: &Prefix) -> String {
+    format!("the highest number of this prefix is {}", prefix.last())
 }
 
 #[cfg(test)]
@@ -137,17 +102,21 @@ mod tests {
 
     use super::*;
 
-    fn wrong(body: Value) -> Vec<String> {
-        let Value::Object(body) = body else {
-            panic!("no object");
-        };
-        let wrong = parse_wish(body).unwrap_err();
+    fn names<T>(parsed: Result<T, Vec<NamedField>>) -> Vec<String> {
+        let wrong = parsed.err().expect("nothing is wrong");
         wrong.into_iter().map(|(field, _)| field).collect()
+    }
+
+    fn body(value: Value) -> Body {
+        match value {
+            Value::Object(body) => body,
+            _ => panic!("no object"),
+        }
     }
 
     #[test]
     fn everything_that_is_wrong_is_told_at_once() {
-        let body = json!({
+        let wrong = json!({
             "application": 7, "environment": "Dev", "requested_by": "", "reason": "a\u{0}b",
             "labels": { "ok": "x", "no": 3, "n o": "x" }, "rolle": "web",
         });
@@ -161,12 +130,40 @@ mod tests {
             "labels.no",
             "rolle",
         ];
-        assert_eq!(wrong(body), fields);
+        assert_eq!(names(parse_one(body(wrong))), fields);
     }
 
     #[test]
     fn parts_that_are_too_long_together_are_refused() {
-        let body = json!({ "application": "a".repeat(60), "role": "bb", "environment": "c" });
-        assert_eq!(wrong(body), ["application"]);
+        let long = json!({ "application": "a".repeat(60), "role": "bb", "environment": "c" });
+        assert_eq!(names(parse_one(body(long))), ["application"]);
+    }
+
+    #[test]
+    fn chosen_numbers_are_put_in_order_and_each_is_there_once() {
+        let import = |counters: Value| {
+            let parts = json!({ "application": "a", "role": "b", "environment": "c", "counters": counters });
+            parse_import(body(parts))
+        };
+        let (wish, dry_run) = import(json!([7, 3])).unwrap();
+        let counters = [3, 7].map(|number| crate::hostname::Counter::new(number).unwrap());
+        assert_eq!(
+            (wish.want, dry_run),
+            (Want::Chosen(counters.to_vec()), false)
+        );
+        for refused in [
+            json!([]),
+            json!([0]),
+            json!([1, 1]),
+            json!(["1"]),
+            json!([1.5]),
+            json!([-1]),
+            json!(7),
+            json!(null),
+            json!([1_u64 << 53]),
+            (1..=1001).collect(),
+        ] {
+            assert_eq!(names(import(refused.clone())), ["counters"], "{refused}");
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Documents in a KV v2 engine of Vault.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use anyhow::{Error, anyhow};
 use async_trait::async_trait;
@@ -12,6 +12,9 @@ use crate::documents::layout;
 
 /// Nothing is ever written there; whoever may read counters may read it.
 const READINESS: [&str; 2] = [layout::COUNTERS, "readiness"];
+
+/// When the settings of the mount are asked for again, while Vault does not tell them.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// A store below one path of a KV v2 mount.
 pub struct VaultStore {
@@ -28,13 +31,44 @@ impl VaultStore {
         }
     }
 
-    /// Whether the mount deletes documents by their age: a counter would be gone one day.
-    ///
-    /// # Errors
-    /// Vault does not tell.
-    pub async fn deletes_by_age(&self) -> Result<bool, StoreError> {
-        let config = self.vault.mount_config().await?;
-        Ok(config.deletes_by_age())
+    /// Looks at the settings of the mount, as soon as Vault tells them; resolves when hostnames must not
+    /// be kept there.
+    pub async fn unfit(&self) -> String {
+        loop {
+            match self.vault.mount_config().await {
+                Ok(config) if config.deletes_by_age() => {
+                    return format!(
+                        "the mount deletes what is older than {} (delete_version_after): counters would vanish, and \
+                         idempotency keys be forgotten; set it to `0s`",
+                        config.delete_version_after
+                    );
+                }
+                Ok(config) => {
+                    tracing::info!(
+                        vault.max_versions = config.max_versions,
+                        vault.cas_required = config.cas_required,
+                        "the mount keeps what is written to it"
+                    );
+                    if !config.cas_required {
+                        tracing::info!(
+                            "the mount takes writes without check-and-set (cas_required is false): others with the \
+                             right to could write over a counter; this service never does"
+                        );
+                    }
+                    return std::future::pending().await;
+                }
+                Err(error @ VaultError::Forbidden(_)) => {
+                    tracing::warn!(%error, "the settings of the mount were not looked at");
+                    return std::future::pending().await;
+                }
+                Err(_) => tokio::time::sleep(LOOK_AGAIN).await,
+            }
+        }
+    }
+
+    /// Time until the token in use ends, if it ends at all.
+    pub fn token_ttl(&self) -> Option<Duration> {
+        self.vault.token_ttl()
     }
 
     fn path(&self, path: &DocumentPath) -> String {

@@ -1,10 +1,10 @@
 //! The allocator by itself, on a store that fails in ways no store should.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use hostname_svc::{
-    allocator::{AllocateError, Allocator, Limits, Wish},
+    allocator::{AllocateError, Allocator, Limits, Remarks, Want, Wish},
     hostname::Prefix,
     locks::PrefixLocks,
     metrics::Metrics,
@@ -69,9 +69,8 @@ async fn a_cycle_that_panics_is_an_internal_error_and_no_matter_of_the_lock() {
     );
     let wish = Wish {
         prefix: prefix.unwrap(),
-        requested_by: None,
-        reason: None,
-        labels: BTreeMap::new(),
+        want: Want::One,
+        remarks: Remarks::default(),
     };
     // The second time shows that the queue has got a new task.
     for request_id in ["one", "two"] {

@@ -97,6 +97,26 @@ impl TestApp {
         Answer::read(request.send().await.unwrap()).await
     }
 
+    /// Sends JSON to a path, with an idempotency key or without.
+    pub(crate) async fn send(
+        &self,
+        method: reqwest::Method,
+        path: &str,
+        body: &Value,
+        key: Option<&str>,
+    ) -> Answer {
+        let request = self.client.request(method, self.url(path)).json(body);
+        let request = match key {
+            Some(key) => request.header("Idempotency-Key", key),
+            None => request,
+        };
+        Answer::read(request.send().await.unwrap()).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: &Value, key: Option<&str>) -> Answer {
+        self.send(reqwest::Method::POST, path, body, key).await
+    }
+
     /// Sends a body as it stands.
     pub(crate) async fn post_raw(
         &self,
@@ -179,6 +199,16 @@ impl Answer {
 
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         Some(self.headers.get(name)?.to_str().unwrap())
+    }
+
+    /// The names in a member of the answer.
+    pub(crate) fn names(&self, member: &str) -> Vec<&str> {
+        assert!(self.status.is_success(), "{self:?}");
+        let hostnames = self.body[member].as_array().unwrap();
+        hostnames
+            .iter()
+            .map(|it| it["hostname"].as_str().unwrap())
+            .collect()
     }
 
     /// The fields that a 422 complains of.

@@ -192,7 +192,7 @@ async fn a_method_or_a_path_that_is_not_there_is_a_problem_too() {
     assert!(refused.headers().contains_key("allow"));
     let refused = app
         .client
-        .delete(app.url("/v1/hostnames/x1y"))
+        .put(app.url("/v1/hostnames/x1y"))
         .send()
         .await
         .unwrap();

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use testbed::{OpenBao, Service, workspace_root};
 use tokio::sync::OnceCell;
 
-use crate::app::PATIENCE;
+use crate::app::{PATIENCE, TestApp, lock_service, unique};
 
 /// A server in memory, shared by the tests that do nothing to it.
 pub(crate) async fn open_bao() -> &'static OpenBao {
@@ -182,4 +182,12 @@ pub(crate) async fn gap_free(vault: &Vault, base: &str, last: u64) {
     explained.extend(counter.skipped_numbers());
     explained.sort_unstable();
     assert_eq!(explained, (1..=last).collect::<Vec<_>>(), "{counter:?}");
+}
+
+/// The service on each of its stores, with nothing in it; on Vault with the rights that are shipped.
+pub(crate) async fn on_each_store() -> [TestApp; 2] {
+    let (bao, base) = (open_bao().await, unique("each"));
+    let locks = lock_service().await.url();
+    let on_vault = Vault::of(bao).service(bao.address(), &base, locks).await;
+    [TestApp::start().await, TestApp::with(on_vault).await]
 }

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 mod kinds_of_answers;
+mod kubernetes;
 mod kv;
 mod logging;
 mod login;

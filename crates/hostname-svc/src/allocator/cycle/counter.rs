@@ -125,6 +125,7 @@ impl Cycle {
         self.moving = Some(Move {
             counter,
             skipped: plan.skipped,
+            passed: plan.passed,
             left_epoch: plan.left_epoch,
             unsure: false,
         });
@@ -136,7 +137,10 @@ impl Cycle {
             return;
         };
         self.remember(&moved.counter);
-        self.tally.skipped.extend(moved.skipped);
+        for (why, numbers) in moved.skipped {
+            *self.tally.skipped.entry(why).or_default() += numbers;
+        }
+        self.tally.passed += moved.passed;
         self.tally.left_epochs.extend(moved.left_epoch);
         self.version += 1;
         self.min_version = self.version;

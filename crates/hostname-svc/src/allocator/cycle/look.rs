@@ -5,7 +5,7 @@ use super::{
     state::{EntryState, Look, Target, Verdict},
 };
 use crate::{
-    allocator::plan::Outcome,
+    allocator::{Want, plan::Outcome},
     documents::{GivenUp, IdemDocument, StoredRecord},
     hostname::Counter,
     store::Read,
@@ -46,9 +46,14 @@ impl Cycle {
                 }
             }
         }
-        match owner.key() {
-            Some(_) => self.judge_keyed(place, duplicate),
-            None => self.judge_keyless(place),
+        match (&self.jobs[place].job.want, owner.key()) {
+            (Want::Floor(floor), _) if self.counter.value >= *floor => {
+                let counter = Box::new(self.counter.clone());
+                self.answer(place, Answer::Raised(counter));
+            }
+            (Want::Floor(_), _) => self.jobs[place].verdict = Some(Verdict::Allocate),
+            (_, Some(_)) => self.judge_keyed(place, duplicate),
+            (_, None) => self.judge_keyless(place),
         }
     }
 
@@ -101,7 +106,7 @@ impl Cycle {
 
     /// The number that stands for `number` now; `None` when nobody was ever given it by this counter.
     pub(super) fn follow(&self, mut number: Counter) -> Option<Counter> {
-        while number.get() <= self.counter.value {
+        while number.get() <= self.counter.value && !self.counter.has_passed(number.get()) {
             match self.counter.skipped.get(&number.get()) {
                 None => return Some(number),
                 Some(skip) => number = skip.next?,

@@ -1,8 +1,9 @@
 //! What a cycle is asked, says and is told.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
+    allocator::Want,
     documents::{
         CounterDocument, Facts, GivenUp, IdemDocument, KeyHash, Owner, Record, SkipReason,
         StoredRecord,
@@ -20,8 +21,8 @@ pub(crate) struct Job {
     pub(crate) owner: Owner,
     /// SHA-256 of what is asked.
     pub(crate) body_hash: String,
-    /// How many numbers.
-    pub(crate) count: usize,
+    /// Which numbers.
+    pub(crate) want: Want,
     /// What the records will say.
     pub(crate) facts: Facts,
 }
@@ -31,6 +32,8 @@ pub(crate) struct Job {
 pub(crate) enum Answer {
     /// These records are its own.
     Named(Vec<Record>),
+    /// The counter stands at or above the floor that was asked for.
+    Raised(Box<CounterDocument>),
     /// Its key was used with another body.
     KeyReused,
     /// There will be no name under this key.
@@ -113,8 +116,10 @@ pub(crate) struct Tally {
     pub(crate) conflicts: u64,
     /// Entries of somebody else that this cycle wrote documents for.
     pub(crate) recovered: u64,
-    /// Numbers skipped.
-    pub(crate) skipped: Vec<SkipReason>,
+    /// How many numbers were skipped.
+    pub(crate) skipped: BTreeMap<SkipReason, u64>,
+    /// How many were passed over.
+    pub(crate) passed: u64,
     /// Token epochs left behind.
     pub(crate) left_epochs: Vec<String>,
 }

@@ -1,6 +1,6 @@
 //! What a cycle knows of its jobs, of the entries it settles, and of the calls under way.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::Job;
 use crate::{
@@ -66,7 +66,8 @@ pub(super) enum Finding {
 #[derive(Debug)]
 pub(super) struct Move {
     pub(super) counter: Arc<CounterDocument>,
-    pub(super) skipped: Vec<SkipReason>,
+    pub(super) skipped: BTreeMap<SkipReason, u64>,
+    pub(super) passed: u64,
     pub(super) left_epoch: Option<String>,
     /// It was made before without a reply, so it may have been accepted.
     pub(super) unsure: bool,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use crate::{
-    allocator::cycle::Job,
+    allocator::{Want, cycle::Job},
     documents::{Facts, Fence, KeyHash, Owner},
     hostname::Prefix,
 };
@@ -35,11 +35,19 @@ pub(crate) fn owner(name: &str) -> Owner {
 }
 
 pub(crate) fn job(id: u64, name: &str, count: usize) -> Job {
+    let want = match count {
+        1 => Want::One,
+        _ => Want::Count(count),
+    };
+    job_for(id, name, want)
+}
+
+pub(crate) fn job_for(id: u64, name: &str, want: Want) -> Job {
     Job {
         id,
         owner: owner(name),
         body_hash: format!("body of {name}"),
-        count,
+        want,
         facts: Facts {
             request_id: format!("request of {name}"),
             created_at: Timestamp::UNIX_EPOCH.into(),
