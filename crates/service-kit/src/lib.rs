@@ -17,3 +17,7 @@ pub mod request;
 pub mod server;
 pub mod settings;
 pub mod telemetry;
+
+/// That of the C library makes a service half as fast under load, musl's slower still.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -75,7 +75,7 @@ pub(crate) async fn observe<B: MessageBody + 'static>(
 
     span.record("http.response.status_code", response.status().as_u16());
     if route != READINESS {
-        span.in_scope(|| tell(&response));
+        span.in_scope(|| tell(method, &route, &response));
     }
     if let Some(timer) = timer {
         timer.stop(response.status());
@@ -106,7 +106,7 @@ async fn while_connected(
 }
 
 /// Says why a request was told to come again. That is no warning: who watches what is away has warned.
-fn tell(response: &ServiceResponse<BoxBody>) {
+fn tell(method: &str, route: &str, response: &ServiceResponse<BoxBody>) {
     let error = response.response().error();
     let Some(error) = error.filter(|_| response.status() == StatusCode::SERVICE_UNAVAILABLE) else {
         return;
@@ -114,9 +114,18 @@ fn tell(response: &ServiceResponse<BoxBody>) {
     match error.as_error::<Problem>() {
         Some(problem) => {
             let code = problem.kind().code;
-            info!(problem.code = code, "answered 503 {code}: {problem}");
+            info!(
+                http.request.method = method,
+                http.route = route,
+                problem.code = code,
+                "answered 503 {code}: {problem}"
+            );
         }
-        None => info!("answered 503: {error}"),
+        None => info!(
+            http.request.method = method,
+            http.route = route,
+            "answered 503: {error}"
+        ),
     }
 }
 
@@ -146,13 +155,11 @@ fn request_span(method: &str, route: &str, headers: &HeaderMap) -> Span {
         http.request.method = method,
         http.route = route,
         http.response.status_code = Empty,
-        trace_id = Empty,
     );
     let parent =
         global::get_text_map_propagator(|propagator| propagator.extract(&Headers(headers)));
     // Fails only when no OpenTelemetry layer is installed: then there is no trace to join.
     let _ = span.set_parent(parent);
-    span.record("trace_id", trace_id(&span));
     span
 }
 

@@ -5,16 +5,22 @@ use std::io::{self, IsTerminal};
 use actix_web::http::Uri;
 use opentelemetry::{global, trace::TracerProvider};
 use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig};
-use opentelemetry_sdk::{Resource, propagation::TraceContextPropagator, trace::SdkTracerProvider};
+use opentelemetry_sdk::{
+    Resource,
+    propagation::TraceContextPropagator,
+    trace::{Sampler, SdkTracerProvider},
+};
 use serde::Deserialize;
 use tracing_subscriber::{
-    EnvFilter, Layer,
-    filter::{FilterExt, LevelFilter, filter_fn},
+    Layer,
+    filter::{FilterExt, LevelFilter, Targets, filter_fn},
     layer::SubscriberExt,
     util::SubscriberInitExt,
 };
 
 use crate::settings;
+
+mod lines;
 
 settings! {
     /// What a process tells of itself.
@@ -40,11 +46,11 @@ impl TryFrom<String> for LogLevel {
     fn try_from(directives: String) -> Result<Self, Self::Error> {
         // A word alone is taken as the name of a module, with nothing else logged.
         let levels = directives.split(',').map(str::trim);
-        let mut levels = levels.filter(|directive| !directive.contains(['=', ':', '[']));
+        let mut levels = levels.filter(|directive| !directive.contains(['=', ':']));
         if levels.any(|level| level.parse::<LevelFilter>().is_err()) {
             return Err("expected a level, or directives of modules and levels");
         }
-        match EnvFilter::try_new(&directives) {
+        match directives.parse::<Targets>() {
             Ok(_) => Ok(Self(directives)),
             Err(_) => Err("expected a level, or directives of modules and levels"),
         }
@@ -105,34 +111,39 @@ pub fn init(
 ) -> anyhow::Result<Telemetry> {
     let mut spans = SdkTracerProvider::builder()
         .with_resource(Resource::builder().with_service_name(service).build());
-    if let Some(endpoint) = &settings.otlp_endpoint {
-        let exporter = SpanExporter::builder()
-            .with_http()
-            .with_protocol(Protocol::HttpBinary)
-            .with_endpoint(format!("{}/v1/traces", endpoint.0.trim_end_matches('/')))
-            .build()?;
-        spans = spans.with_batch_exporter(exporter);
+    match &settings.otlp_endpoint {
+        Some(endpoint) => {
+            let exporter = SpanExporter::builder()
+                .with_http()
+                .with_protocol(Protocol::HttpBinary)
+                .with_endpoint(format!("{}/v1/traces", endpoint.0.trim_end_matches('/')))
+                .build()?;
+            spans = spans.with_batch_exporter(exporter);
+        }
+        // A trace goes through this service as it came; nothing is recorded of it.
+        None => spans = spans.with_sampler(Sampler::ParentBased(Box::new(Sampler::AlwaysOff))),
     }
     let spans = spans.build();
     global::set_tracer_provider(spans.clone());
     global::set_text_map_propagator(TraceContextPropagator::new());
 
-    let quiet = if quiet.is_empty() {
-        String::new()
-    } else {
-        format!(",{quiet}")
+    let quiet = Some(quiet).filter(|quiet| !quiet.is_empty());
+    let directives = |level: &str| {
+        let all = [level, LIBRARIES].into_iter().chain(quiet);
+        all.collect::<Vec<_>>().join(",").parse::<Targets>()
     };
-    let lines = EnvFilter::try_new(format!("{},{LIBRARIES}{quiet}", settings.log_level.0))?;
-    // Whatever is logged: a trace must not end where the log is quiet, nor a line lose its trace id.
-    let traced = || EnvFilter::try_new(format!("info{quiet}"));
-    let lines = lines.or(traced()?.and(filter_fn(|about| about.is_span())));
+    // A trace does not end where the log is quiet, nor does a line lose its trace id.
+    let (lines, traced) = (directives(&settings.log_level.0)?, directives("info")?);
+    let traces = tracing_opentelemetry::layer()
+        .with_tracer(spans.tracer(service))
+        .with_context_activation(false)
+        .with_tracked_inactivity(false)
+        .with_location(false)
+        .with_threads(false)
+        .with_target(false);
     tracing_subscriber::registry()
-        .with(log_layer(settings.log_format).with_filter(lines))
-        .with(
-            tracing_opentelemetry::layer()
-                .with_tracer(spans.tracer(service))
-                .with_filter(traced()?),
-        )
+        .with(log_layer(settings.log_format).with_filter(lines.and(filter_fn(|it| it.is_event()))))
+        .with(traces.with_filter(traced))
         .try_init()?;
     Ok(Telemetry { spans })
 }
@@ -143,18 +154,16 @@ where
 {
     let terminal = io::stderr().is_terminal();
     let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr);
-    match format {
-        LogFormat::Json => lines
-            .json()
-            .flatten_event(true)
-            .with_span_list(false)
-            .boxed(),
-        LogFormat::Auto if !terminal => lines
-            .json()
-            .flatten_event(true)
-            .with_span_list(false)
-            .boxed(),
-        LogFormat::Auto | LogFormat::Text => lines.compact().with_ansi(terminal).boxed(),
+    let text = match format {
+        LogFormat::Auto => terminal,
+        LogFormat::Json => false,
+        LogFormat::Text => true,
+    };
+    if text {
+        let lines = lines.compact().with_ansi(terminal);
+        lines.fmt_fields(lines::Fields::default()).boxed()
+    } else {
+        lines.json().map_event_format(lines::Object::of).boxed()
     }
 }
 

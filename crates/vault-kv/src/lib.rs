@@ -54,6 +54,6 @@ pub use health::Health;
 pub use options::{Auth, InvalidOption, VaultOptions};
 pub use secrets::{MountConfig, Read, Secret, VaultKv, Write};
 
-/// Directives for `tracing_subscriber::EnvFilter` that silence what `vaultrs` and its HTTP layer log:
+/// Directives for a filter of `tracing_subscriber` that silence what `vaultrs` and its HTTP layer log:
 /// ordinary outcomes (a 404, a lost compare-and-set), all of them as errors.
 pub const LOG_DIRECTIVES: &str = "vaultrs=off,rustify=off";

@@ -37,6 +37,4 @@ pub(super) fn join(span: &Span, callers: impl IntoIterator<Item = Caller>) {
     for other in callers.take(LINKS) {
         span.add_link(other.0);
     }
-    let trace_id = span.context().span().span_context().trace_id();
-    span.record("trace_id", trace_id.to_string());
 }

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tokio::time::{Instant, sleep};
-use tracing::{Instrument, Span, field::Empty, info_span};
+use tracing::{Instrument, Span, info_span};
 
 use super::{
     Shared,
@@ -45,7 +45,7 @@ impl Worker {
     pub(crate) async fn run(mut self) {
         loop {
             while let Some(deadline) = self.queue.last_deadline() {
-                let span = info_span!("hostname.turn", trace_id = Empty);
+                let span = info_span!("hostname.turn");
                 trace::join(&span, self.queue.oldest_caller());
                 self.hold(deadline).instrument(span).await;
             }
@@ -264,7 +264,7 @@ impl Worker {
 /// the turn at the lock under which it runs.
 fn cycle_span(batch: &[Ticket]) -> Span {
     let turn = Caller::current();
-    let span = info_span!(parent: None, "hostname.cycle", hostname.batch_requests = batch.len(), trace_id = Empty);
+    let span = info_span!(parent: None, "hostname.cycle", hostname.batch_requests = batch.len());
     let callers = batch.iter().flat_map(Ticket::callers);
     trace::join(&span, callers.chain([turn]));
     span

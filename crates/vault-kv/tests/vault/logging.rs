@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{filter::Targets, layer::SubscriberExt};
 use vault_kv::LOG_DIRECTIVES;
 
 use crate::server::{root, shared};
@@ -26,10 +26,10 @@ async fn logged_of_a_404_and_a_lost_write(filter: &str) -> String {
     let bao = shared().await;
     let lines = Lines::default();
     let writer = lines.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new(filter))
-        .with_writer(move || writer.clone())
-        .finish();
+    let written = tracing_subscriber::fmt::layer().with_writer(move || writer.clone());
+    let subscriber = tracing_subscriber::registry()
+        .with(filter.parse::<Targets>().unwrap())
+        .with(written);
     // With one subscriber alone, a log line that another test's thread meets first is off for good.
     let _another = tracing::Dispatch::new(tracing_subscriber::registry());
     let _guard = tracing::subscriber::set_default(subscriber);
