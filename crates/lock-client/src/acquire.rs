@@ -4,34 +4,156 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
 use tokio::runtime::Handle;
-use tracing::{Instrument, warn};
+use tracing::warn;
 use uuid::Uuid;
 
-use crate::client::{AcquireOptions, Inner};
+use crate::client::Inner;
 use crate::clock::{Moment, sleep_until};
 use crate::error::{Error, Held};
 use crate::guard::LockGuard;
 use crate::key::Key;
-use crate::transport::{Failure, pause};
-use crate::wire::{AcquireBody, AcquiredBody, ReleaseBody, ReleasedBody, milliseconds};
+use crate::options::{AcquireOptions, Mode};
+use crate::transport::{Failure, Message, Transport, pause};
+use crate::wire::{
+    AcquireAllBody, AcquireBody, AcquiredBody, AllAcquiredBody, AnchorBody, ModeBody, ReleaseBody,
+    ReleasedBody, WantedBody, milliseconds,
+};
 
-/// Asks under a new request id each time: one id is one tenure at one server, and never moves.
-pub(crate) async fn acquire(
+/// What is asked for.
+pub(crate) trait Ask {
+    type Granted: DeserializeOwned;
+
+    fn options(&self) -> &AcquireOptions;
+
+    fn keys(&self) -> Vec<Key>;
+
+    /// The request under an id of its own, which waits for at most `wait`.
+    fn message(&self, holder: &str, request_id: &str, wait: Duration) -> Message;
+}
+
+/// What the tenure shall hang on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Anchor<'a> {
+    /// A lease of its own.
+    Own,
+    Session(&'a str),
+}
+
+impl<'a> Anchor<'a> {
+    fn body(self, options: &AcquireOptions) -> AnchorBody<'a> {
+        match self {
+            Self::Own => AnchorBody::Own {
+                ttl_ms: milliseconds(options.ttl),
+            },
+            Self::Session(session_id) => AnchorBody::Session { session_id },
+        }
+    }
+}
+
+/// One lock.
+pub(crate) struct One<'a> {
+    pub(crate) key: &'a Key,
+    pub(crate) options: &'a AcquireOptions,
+    pub(crate) anchor: Anchor<'a>,
+}
+
+impl Ask for One<'_> {
+    type Granted = AcquiredBody;
+
+    fn options(&self) -> &AcquireOptions {
+        self.options
+    }
+
+    fn keys(&self) -> Vec<Key> {
+        vec![self.key.clone()]
+    }
+
+    fn message(&self, holder: &str, request_id: &str, wait: Duration) -> Message {
+        let body = AcquireBody {
+            holder,
+            anchor: self.anchor.body(self.options),
+            mode: ModeBody::wanted(self.options.mode),
+            lock_delay_ms: milliseconds(self.options.lock_delay),
+            wait_ms: milliseconds(wait),
+            request_id,
+            metadata: &self.options.metadata,
+        };
+        Message::post(self.key.path("acquire"), &body)
+    }
+}
+
+/// Several locks or none.
+pub(crate) struct All<'a> {
+    pub(crate) locks: &'a [(Key, Mode)],
+    pub(crate) options: &'a AcquireOptions,
+    pub(crate) anchor: Anchor<'a>,
+}
+
+impl Ask for All<'_> {
+    type Granted = AllAcquiredBody;
+
+    fn options(&self) -> &AcquireOptions {
+        self.options
+    }
+
+    fn keys(&self) -> Vec<Key> {
+        self.locks.iter().map(|(key, _)| key.clone()).collect()
+    }
+
+    fn message(&self, holder: &str, request_id: &str, wait: Duration) -> Message {
+        let one = |(key, mode): &'_ (Key, Mode)| WantedBody {
+            key: key.as_str().to_owned(),
+            mode: ModeBody::wanted(*mode),
+        };
+        let body = AcquireAllBody {
+            holder,
+            anchor: self.anchor.body(self.options),
+            locks: self.locks.iter().map(one).collect(),
+            wait_ms: milliseconds(wait),
+            request_id,
+            metadata: &self.options.metadata,
+        };
+        Message::post("/v1/locks:acquire-all", &body)
+    }
+}
+
+/// The keys of several locks, each checked.
+pub(crate) fn several(locks: &[(&str, Mode)]) -> Result<Vec<(Key, Mode)>, Error> {
+    let one = |(key, mode): &(&str, Mode)| Ok((Key::parse(key)?, *mode));
+    locks.iter().map(one).collect()
+}
+
+/// A guard, unless the answer was so long under way that its lease may be over: then it gives it back.
+pub(crate) fn alive(guard: LockGuard) -> Result<LockGuard, Error> {
+    match guard.is_valid() {
+        true => Ok(guard),
+        false => Err(Error::Lost {
+            key: guard.key().to_owned(),
+        }),
+    }
+}
+
+/// Asks under a new request id each time: one id is one tenure at one server, and never moves. The
+/// grant, and when it was asked for; whoever gets it owns what is held.
+pub(crate) async fn acquire<A: Ask>(
     client: &Arc<Inner>,
-    key: Key,
-    options: &AcquireOptions,
-) -> Result<LockGuard, Error> {
-    let wait_ends = Moment::now() + options.wait;
+    ask: &A,
+) -> Result<(Moment, A::Granted), Error> {
+    if Handle::try_current().is_err() {
+        return Err(Error::NoRuntime);
+    }
+    let wait_ends = Moment::now() + ask.options().wait;
     // With a second server there is time to find the first one silent.
     let answers_due =
         wait_ends + client.transport.request_timeout * client.transport.servers().min(2) as u32;
     let mut trouble = Trouble::new(client);
     loop {
         let sent = Moment::now();
-        let request = Request::new(client, &key, options);
+        let request = Request::new(client, ask);
         let error = match request.run(wait_ends, answers_due).await {
-            ControlFlow::Break(outcome) => return outcome,
+            ControlFlow::Break(outcome) => return outcome.map(|granted| (sent, granted)),
             ControlFlow::Continue(error) => error,
         };
         match trouble.next_try(sent, &error) {
@@ -82,24 +204,20 @@ impl Trouble {
 
 /// A request whose outcome matters to the service until it is known here: dropped before that, it is
 /// ended by its id.
-struct Request<'a> {
+struct Request<'a, A: Ask> {
     client: &'a Arc<Inner>,
-    key: &'a Key,
-    options: &'a AcquireOptions,
+    ask: &'a A,
     id: String,
-    runtime: Handle,
     open: bool,
 }
 
-impl<'a> Request<'a> {
-    fn new(client: &'a Arc<Inner>, key: &'a Key, options: &'a AcquireOptions) -> Self {
+impl<'a, A: Ask> Request<'a, A> {
+    fn new(client: &'a Arc<Inner>, ask: &'a A) -> Self {
         let id = Uuid::new_v4().to_string();
         Self {
             client,
-            key,
-            options,
+            ask,
             id,
-            runtime: Handle::current(),
             open: true,
         }
     }
@@ -109,10 +227,12 @@ impl<'a> Request<'a> {
         mut self,
         wait_ends: Moment,
         answers_due: Moment,
-    ) -> ControlFlow<Result<LockGuard, Error>, Error> {
-        let sent = Moment::now();
+    ) -> ControlFlow<Result<A::Granted, Error>, Error> {
         let failure = match self.send(wait_ends, answers_due).await {
-            Ok(granted) => return ControlFlow::Break(self.becomes_guard(sent, granted)),
+            Ok(granted) => {
+                self.open = false;
+                return ControlFlow::Break(Ok(granted));
+            }
             Err(failure) => failure,
         };
         let known = match &failure {
@@ -130,7 +250,7 @@ impl<'a> Request<'a> {
         }
         match failure {
             Failure::Refused(problem) if problem.code == "lock-held" => {
-                let held = Held::of(self.key.as_str(), &problem);
+                let held = Held::of(&self.ask.keys(), &problem);
                 ControlFlow::Break(Err(Error::Held(held)))
             }
             Failure::Refused(problem) if known && !problem.retryable => {
@@ -140,73 +260,52 @@ impl<'a> Request<'a> {
         }
     }
 
-    async fn send(&self, wait_ends: Moment, answers_due: Moment) -> Result<AcquiredBody, Failure> {
-        let transport = &self.client.transport;
-        let body = AcquireBody {
-            holder: &self.client.holder,
-            ttl_ms: milliseconds(self.options.ttl),
-            wait_ms: milliseconds(wait_ends.left()),
-            request_id: &self.id,
-            metadata: &self.options.metadata,
-        };
+    async fn send(&self, wait_ends: Moment, answers_due: Moment) -> Result<A::Granted, Failure> {
+        let (client, transport) = (self.client, &self.client.transport);
+        let message = self.ask.message(&client.holder, &self.id, wait_ends.left());
         let timeout = (wait_ends.left() + transport.request_timeout).min(answers_due.left());
-        transport
-            .post(&self.key.path("acquire"), &body, timeout)
-            .await
-    }
-
-    /// What the server holds is the guard's from here on. If the answer was so long under way that the
-    /// lease may be over, the guard gives it back.
-    fn becomes_guard(mut self, sent: Moment, granted: AcquiredBody) -> Result<LockGuard, Error> {
-        self.open = false;
-        let guard = LockGuard::new(self.client, self.key, sent, granted);
-        match guard.is_valid() {
-            true => Ok(guard),
-            false => Err(Error::Lost {
-                key: guard.key().to_owned(),
-            }),
-        }
+        transport.send(&message, timeout).await
     }
 
     /// Ends the request at any server. If none answers while patience lasts, it is `false`, and the
     /// drop goes on with it.
     async fn end(&mut self, until: Moment) -> bool {
         let until = until.min(Moment::now() + self.client.patience);
-        self.open = !end(self.client, self.key, &self.id, until).await;
+        let keys = self.ask.keys();
+        self.open = !end(&self.client.transport, &keys, &self.id, until).await;
         !self.open
     }
 }
 
-impl Drop for Request<'_> {
+impl<A: Ask> Drop for Request<'_, A> {
     fn drop(&mut self) {
         if !self.open {
             return;
         }
-        let (client, key, id) = (
-            Arc::clone(self.client),
-            self.key.clone(),
-            std::mem::take(&mut self.id),
-        );
+        let (keeper, options) = (&self.client.keeper, self.ask.options());
+        let (transport, keys) = (keeper.transport(), self.ask.keys());
+        let id = std::mem::take(&mut self.id);
         // After that its queue entry is gone, and its lease with it.
-        let until =
-            Moment::now() + self.options.ttl + self.options.wait + client.transport.request_timeout;
-        let ending = async move {
-            if !end(&client, &key, &id, until).await {
+        let until = Moment::now() + options.ttl + options.wait + transport.request_timeout;
+        keeper.run(async move {
+            if !end(&transport, &keys, &id, until).await {
                 warn!(
                     "an acquire whose outcome is unknown could not be ended; its lease runs out by itself"
                 );
             }
-        };
-        self.runtime.spawn(ending.in_current_span());
+        });
     }
 }
 
-/// Ends a request by its id; `true` once a server has said so.
-async fn end(client: &Inner, key: &Key, id: &str, until: Moment) -> bool {
+/// Ends a request by its id; `true` once a server has said so of each lock.
+async fn end(transport: &Transport, keys: &[Key], id: &str, until: Moment) -> bool {
     let body = ReleaseBody::Request { request_id: id };
-    let answer = client
-        .transport
-        .post_until::<ReleasedBody>(&key.path("release"), &body, until)
-        .await;
-    answer.is_ok()
+    for key in keys {
+        let message = Message::post(key.path("release"), &body);
+        let answer = transport.send_until::<ReleasedBody>(&message, until).await;
+        if answer.is_err() {
+            return false;
+        }
+    }
+    true
 }

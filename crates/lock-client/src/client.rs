@@ -1,92 +1,67 @@
-//! The client: where the servers are, who we are, and the ways to ask for a lock.
+//! The client: the ways to ask for locks, and about them.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use percent_encoding::utf8_percent_encode;
 use tracing::instrument;
 
-use crate::acquire;
+use crate::acquire::{self, All, Anchor, One, alive, several};
+use crate::clock::Moment;
 use crate::error::Error;
-use crate::guard::LockGuard;
-use crate::key::Key;
-use crate::transport::Transport;
+use crate::events::EventStream;
+use crate::guard::{LockGuard, Tenure, release_message};
+use crate::keeper::Keeper;
+use crate::key::{ENCODED, Key};
+use crate::lease::Lease;
+use crate::options::{AcquireOptions, ClientOptions, Mode, SessionOptions};
+use crate::reentry::Reentries;
+use crate::session::{Opened, Session};
+use crate::transport::{Failure, Message, Transport};
+use crate::view::{HolderView, LockView, Page};
+use crate::wire::{
+    ForcedBody, KeptAliveBody, KeyBody, OpenSessionBody, ReleasedBody, SessionBody, VerifiedBody,
+    milliseconds,
+};
 
-/// Where the servers are and who we are.
+/// A client of the lock service. Clones are cheap and share the connections, and the one task that
+/// renews whatever is held.
 #[derive(Debug, Clone)]
-pub struct ClientOptions {
-    /// The servers, each `http://` or `https://`; all of them on one store.
-    pub base_urls: Vec<String>,
-    /// What others see when they ask who has a lock: 1–256 bytes without control characters.
-    pub holder: String,
-    /// Longest time that a server may take to answer, waiting for a lock not included. Default 2 s.
-    pub request_timeout: Duration,
-    /// Longest time for a connection to open. Default 500 ms.
-    pub connect_timeout: Duration,
-    /// How long to go on asking while every server refuses or says that it cannot. Default 500 ms.
-    pub patience: Duration,
-}
-
-impl ClientOptions {
-    /// Options with the defaults for everything but where and who.
-    pub fn new<U: Into<String>>(
-        base_urls: impl IntoIterator<Item = U>,
-        holder: impl Into<String>,
-    ) -> Self {
-        Self {
-            base_urls: base_urls.into_iter().map(Into::into).collect(),
-            holder: holder.into(),
-            request_timeout: Duration::from_secs(2),
-            connect_timeout: Duration::from_millis(500),
-            patience: Duration::from_millis(500),
-        }
-    }
-}
-
-/// How to ask for a lock.
-#[derive(Debug, Clone)]
-pub struct AcquireOptions {
-    /// Life of the lease between two renewals; the server may grant a longer one. Default 10 s.
-    pub ttl: Duration,
-    /// How long to stand in the queue. Default 30 s.
-    pub wait: Duration,
-    /// What others see beside the holder.
-    pub metadata: BTreeMap<String, String>,
-}
-
-impl Default for AcquireOptions {
-    fn default() -> Self {
-        Self {
-            ttl: Duration::from_secs(10),
-            wait: Duration::from_secs(30),
-            metadata: BTreeMap::new(),
-        }
-    }
-}
-
-/// A client of the lock service. Clones are cheap and share the connections.
-#[derive(Debug, Clone)]
-pub struct LockClient(Arc<Inner>);
+pub struct LockClient(pub(crate) Arc<Inner>);
 
 #[derive(Debug)]
 pub(crate) struct Inner {
     pub(crate) transport: Transport,
+    pub(crate) keeper: Keeper,
     pub(crate) holder: String,
     pub(crate) patience: Duration,
+    reentries: Reentries,
 }
 
 impl LockClient {
-    /// A client; nothing is sent yet.
+    /// A client; nothing is sent yet. It starts the thread that will renew its locks.
     ///
     /// # Errors
     /// [`Error::InvalidOption`]
     pub fn new(options: ClientOptions) -> Result<Self, Error> {
         let transport = Transport::new(&options)?;
+        let keeper =
+            Keeper::start(Transport::new(&options)?).map_err(|error| Error::InvalidOption {
+                option: "keepalive thread",
+                reason: error.to_string(),
+            })?;
         Ok(Self(Arc::new(Inner {
             transport,
+            keeper,
             holder: options.holder,
             patience: options.patience,
+            reentries: Reentries::default(),
         })))
+    }
+
+    /// Who we are: what others see when they ask who has a lock.
+    pub fn holder(&self) -> &str {
+        &self.0.holder
     }
 
     /// Takes a lock, or stands in its queue for at most `options.wait`. Dropping the future leaves the
@@ -95,12 +70,235 @@ impl LockClient {
     /// # Errors
     /// [`Error::Held`] when the wait is over and somebody else has the lock; any other kind when the
     /// service cannot tell. Whichever it is: nothing is held, or will be given back in the background.
-    ///
-    /// # Panics
-    /// Outside a Tokio runtime.
     #[instrument(name = "lock.acquire", skip_all, fields(otel.kind = "client"))]
     pub async fn acquire(&self, key: &str, options: AcquireOptions) -> Result<LockGuard, Error> {
-        acquire::acquire(&self.0, Key::parse(key)?, &options).await
+        let key = Key::parse(key)?;
+        match options.reentrant {
+            true => {
+                let ask = || self.ask(&key, &options);
+                self.0.reentries.acquire(&key, &options, ask).await
+            }
+            false => self.ask(&key, &options).await,
+        }
+    }
+
+    /// Takes a lock if it is free, without waiting: `options.wait` is not looked at.
+    ///
+    /// # Errors
+    /// As [`LockClient::acquire`].
+    pub async fn try_acquire(
+        &self,
+        key: &str,
+        options: AcquireOptions,
+    ) -> Result<LockGuard, Error> {
+        self.acquire_timeout(key, Duration::ZERO, options).await
+    }
+
+    /// Takes a lock, or stands in its queue for at most `wait` instead of `options.wait`.
+    ///
+    /// # Errors
+    /// As [`LockClient::acquire`].
+    pub async fn acquire_timeout(
+        &self,
+        key: &str,
+        wait: Duration,
+        options: AcquireOptions,
+    ) -> Result<LockGuard, Error> {
+        self.acquire(key, AcquireOptions { wait, ..options }).await
+    }
+
+    /// Takes several locks or none: 1–30, each in its mode, the guards in their order. It does not
+    /// queue, it tries again whenever one of them changes, until `options.wait` is over, and may starve.
+    /// The locks hang on one session, which ends when the last guard is gone.
+    ///
+    /// # Errors
+    /// As [`LockClient::acquire`]; [`Error::Held`] names one that was held.
+    #[instrument(name = "lock.acquire_all", skip_all, fields(otel.kind = "client"))]
+    pub async fn acquire_all(
+        &self,
+        locks: &[(&str, Mode)],
+        options: AcquireOptions,
+    ) -> Result<Vec<LockGuard>, Error> {
+        let ask = All {
+            locks: &several(locks)?,
+            options: &options,
+            anchor: Anchor::Own,
+        };
+        let (sent, granted) = acquire::acquire(&self.0, &ask).await?;
+        let session = SessionBody {
+            session_id: granted.session_id.clone(),
+            life: granted.life,
+        };
+        let session = Opened::new(&self.0, sent, session, true);
+        session.guards(ask.locks, sent, granted)
+    }
+
+    /// Opens a session: one lease that carries many locks, which live and end together.
+    ///
+    /// # Errors
+    /// When the service does not open one.
+    #[instrument(name = "lock.open_session", skip_all, fields(otel.kind = "client"))]
+    pub async fn open_session(&self, options: SessionOptions) -> Result<Session, Error> {
+        let body = OpenSessionBody {
+            holder: &self.0.holder,
+            ttl_ms: milliseconds(options.ttl),
+        };
+        let message = Message::post("/v1/sessions", &body);
+        runtime()?;
+        let patience = Moment::now() + self.0.patience;
+        loop {
+            let sent = Moment::now();
+            let timeout = self.0.transport.request_timeout;
+            // One whose answer got lost runs out by itself: nothing hangs on it.
+            let failure = match self.0.transport.send(&message, timeout).await {
+                Ok(answer) => {
+                    let opened = Opened::new(&self.0, sent, answer, options.check_locks);
+                    return Ok(Session::new(opened));
+                }
+                Err(failure) => failure,
+            };
+            let refused = matches!(&failure, Failure::Refused(problem) if !problem.retryable);
+            if refused || patience.left().is_zero() {
+                return Err(failure.into_error());
+            }
+            tokio::time::sleep(crate::transport::pause(1)).await;
+        }
+    }
+
+    /// Renews a lease by hand, if it holds this lock, and tells how much of it is left. A guard does
+    /// this by itself; this is for a tenure that was [handed off](LockGuard::hand_off).
+    ///
+    /// # Errors
+    /// [`Error::Lost`] when the lease does not hold the lock.
+    pub async fn keep_alive(&self, key: &str, lease_id: &str) -> Result<Duration, Error> {
+        let message = Message::keepalive(&Key::parse(key)?, lease_id);
+        match self.call::<KeptAliveBody>(&message).await {
+            Ok(kept) => Ok(Duration::from_millis(kept.remaining_ms)),
+            Err(Error::Server(problem)) if problem.says_gone() => Err(Error::Lost {
+                key: key.to_owned(),
+            }),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Takes over a tenure that was [handed off](LockGuard::hand_off): renews it now and from then on.
+    ///
+    /// # Errors
+    /// [`Error::Lost`] when it is over.
+    pub async fn adopt(&self, tenure: &Tenure) -> Result<LockGuard, Error> {
+        let key = Key::parse(&tenure.key)?;
+        let sent = Moment::now();
+        let renewal = Message::keepalive(&key, &tenure.lease_id);
+        let lost = || Error::Lost {
+            key: tenure.key.clone(),
+        };
+        if !self.verify(tenure).await? {
+            return Err(lost());
+        }
+        let kept = match self.call::<KeptAliveBody>(&renewal).await {
+            Ok(kept) => kept,
+            Err(Error::Server(problem)) if problem.says_gone() => return Err(lost()),
+            Err(error) => return Err(error),
+        };
+        let life = kept.since(sent);
+        let lease = Lease::kept_by(&self.0.keeper, tenure.lease_id.clone(), life, renewal);
+        let granted = tenure.into();
+        alive(LockGuard::new(
+            &self.0,
+            (&key, Mode::Exclusive),
+            granted,
+            lease,
+            None,
+        ))
+    }
+
+    /// Whether a tenure is the current one, at some moment between the call and its answer. Never told
+    /// from memory.
+    ///
+    /// # Errors
+    /// The service did not answer.
+    pub async fn verify(&self, tenure: &Tenure) -> Result<bool, Error> {
+        let key = Key::parse(&tenure.key)?;
+        let message = release_message(&key, tenure, None).to(key.path("verify"));
+        let verified = self.call::<VerifiedBody>(&message).await?;
+        Ok(verified.current)
+    }
+
+    /// Gives a lock back if this tenure still has it, whoever holds the guard: another process, or this
+    /// one before it was started again. `false` when it was over already; a later tenure stays as it is.
+    ///
+    /// # Errors
+    /// The service did not answer.
+    pub async fn remove_if_owner(&self, tenure: &Tenure) -> Result<bool, Error> {
+        let message = release_message(&Key::parse(&tenure.key)?, tenure, None);
+        let released = self.call::<ReleasedBody>(&message).await?;
+        Ok(released.released)
+    }
+
+    /// Who has a lock, and who waits for it.
+    ///
+    /// # Errors
+    /// The service did not answer.
+    pub async fn inspect(&self, key: &str) -> Result<LockView, Error> {
+        let (key, reason) = (Key::parse(key)?, None);
+        let body = KeyBody {
+            key: key.as_str(),
+            reason,
+        };
+        self.call(&Message::post("/v1/locks:inspect", &body)).await
+    }
+
+    /// Locks that somebody holds or waits for, whose keys begin with `prefix`: at most `limit` (1–500),
+    /// from [`Page::next`] of the page before on.
+    ///
+    /// # Errors
+    /// The service did not answer.
+    pub async fn list(
+        &self,
+        prefix: &str,
+        limit: u32,
+        cursor: Option<&str>,
+    ) -> Result<Page, Error> {
+        let prefix = utf8_percent_encode(prefix, ENCODED);
+        let mut path = format!("/v1/locks?prefix={prefix}&limit={limit}");
+        if let Some(cursor) = cursor {
+            path = format!("{path}&cursor={}", utf8_percent_encode(cursor, ENCODED));
+        }
+        self.call(&Message::get(path)).await
+    }
+
+    /// Takes a lock from all its holders, who are lost at their next renewal. It is an administrator's
+    /// word: what they do meanwhile is stopped by the fencing token alone.
+    ///
+    /// # Errors
+    /// The service did not do it.
+    pub async fn force_release(&self, key: &str, reason: &str) -> Result<Vec<HolderView>, Error> {
+        let (key, reason) = (Key::parse(key)?, Some(reason));
+        let body = KeyBody {
+            key: key.as_str(),
+            reason,
+        };
+        let message = Message::post("/v1/locks:force-release", &body);
+        let forced = self.call::<ForcedBody>(&message).await?;
+        Ok(forced.released)
+    }
+
+    /// What happens to one lock from now on.
+    ///
+    /// # Errors
+    /// No server opened the stream.
+    pub async fn watch(&self, key: &str) -> Result<EventStream, Error> {
+        let key = utf8_percent_encode(Key::parse(key)?.as_str(), ENCODED).to_string();
+        self.events(format!("/v1/events?key={key}")).await
+    }
+
+    /// What happens from now on to all locks whose keys begin with `prefix`.
+    ///
+    /// # Errors
+    /// No server opened the stream.
+    pub async fn watch_prefix(&self, prefix: &str) -> Result<EventStream, Error> {
+        let prefix = utf8_percent_encode(prefix, ENCODED);
+        self.events(format!("/v1/events?prefix={prefix}")).await
     }
 
     /// Whether one of the servers is ready: asks all of them at once.
@@ -108,28 +306,41 @@ impl LockClient {
     /// # Errors
     /// What the last of them answered instead.
     pub async fn ready(&self) -> Result<(), Error> {
+        runtime()?;
         self.0.transport.ready().await
     }
 
-    /// Takes a lock if it is free, without waiting: `options.wait` is not looked at.
-    ///
-    /// # Errors
-    /// As [`LockClient::acquire`].
-    ///
-    /// # Panics
-    /// Outside a Tokio runtime.
-    pub async fn try_acquire(
-        &self,
-        key: &str,
-        options: AcquireOptions,
-    ) -> Result<LockGuard, Error> {
-        self.acquire(
+    async fn ask(&self, key: &Key, options: &AcquireOptions) -> Result<LockGuard, Error> {
+        let ask = One {
             key,
-            AcquireOptions {
-                wait: Duration::ZERO,
-                ..options
-            },
-        )
-        .await
+            options,
+            anchor: Anchor::Own,
+        };
+        let (sent, granted) = acquire::acquire(&self.0, &ask).await?;
+        let renewal = Message::keepalive(key, &granted.lease_id);
+        let (id, life) = (granted.lease_id.clone(), granted.life.since(sent));
+        let lease = Lease::kept_by(&self.0.keeper, id, life, renewal);
+        let lock = (key, options.mode);
+        alive(LockGuard::new(&self.0, lock, granted.into(), lease, None))
     }
+
+    async fn events(&self, path: String) -> Result<EventStream, Error> {
+        runtime()?;
+        let opened = self.0.transport.open(&Message::get(path)).await;
+        Ok(EventStream::new(opened.map_err(Failure::into_error)?))
+    }
+
+    /// A call that is safe to repeat, for as long as patience lasts.
+    async fn call<A: serde::de::DeserializeOwned>(&self, message: &Message) -> Result<A, Error> {
+        runtime()?;
+        let transport = &self.0.transport;
+        let until = Moment::now() + self.0.patience.max(transport.request_timeout);
+        let answer = transport.send_until(message, until).await;
+        answer.map_err(Failure::into_error)
+    }
+}
+
+fn runtime() -> Result<(), Error> {
+    let current = tokio::runtime::Handle::try_current();
+    current.map(|_| ()).map_err(|_| Error::NoRuntime)
 }

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use crate::key::Key;
+
 /// Why a lock was not acquired, or not kept.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -42,6 +44,9 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// The client was called outside of a Tokio runtime with timers and sockets; nothing was sent.
+    #[error("the lock client was called outside of a Tokio runtime")]
+    NoRuntime,
 }
 
 impl Error {
@@ -62,7 +67,8 @@ impl Error {
             Self::Held(_)
             | Self::Lost { .. }
             | Self::InvalidKey { .. }
-            | Self::InvalidOption { .. } => false,
+            | Self::InvalidOption { .. }
+            | Self::NoRuntime => false,
         }
     }
 }
@@ -85,7 +91,22 @@ pub struct Held {
 }
 
 impl Held {
-    pub(crate) fn of(key: &str, problem: &Problem) -> Self {
+    /// Of a lock that is held, by nobody knows whom.
+    pub(crate) fn unknown(key: &Key) -> Self {
+        Self {
+            key: key.as_str().to_owned(),
+            holder: None,
+            held_for: None,
+            remaining: None,
+            queue_length: None,
+            retry_after: None,
+        }
+    }
+
+    /// Of several locks that were asked for at once, the one that the service names.
+    pub(crate) fn of(keys: &[Key], problem: &Problem) -> Self {
+        let named = problem.members.get("key").and_then(Value::as_str);
+        let key = named.or(keys.first().map(Key::as_str)).unwrap_or_default();
         let number = |member: &str| problem.members.get(member).and_then(Value::as_u64);
         Self {
             key: key.to_owned(),
@@ -130,6 +151,11 @@ pub struct Problem {
 }
 
 impl Problem {
+    /// Whether it says that a lease, or a session, is over.
+    pub(crate) fn says_gone(&self) -> bool {
+        matches!(self.code.as_str(), "lease-not-found" | "session-not-found")
+    }
+
     pub(crate) fn parse(status: u16, retry_after: Option<Duration>, body: &[u8]) -> Self {
         let members: Map<String, Value> = serde_json::from_slice(body).unwrap_or_default();
         let text = |member: &str| {

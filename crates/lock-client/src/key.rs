@@ -9,7 +9,7 @@ use crate::error::Error;
 const LONGEST: usize = 1024;
 
 /// All but the unreserved characters of RFC 3986, `/` among them: a key is one path segment.
-const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
+pub(crate) const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
     .remove(b'_')

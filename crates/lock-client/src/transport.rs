@@ -5,15 +5,18 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::select_ok;
-use reqwest::header::RETRY_AFTER;
-use reqwest::{Client, Response, Url};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
+use reqwest::{Client, Method, RequestBuilder, Response, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::client::ClientOptions;
 use crate::clock::{Moment, sleep_until};
 use crate::error::{Error, Problem};
+use crate::key::Key;
+use crate::options::ClientOptions;
+use crate::tls::{BearerToken, http_client};
 use crate::trace::trace_headers;
+use crate::wire::KeepAliveBody;
 
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
@@ -25,7 +28,48 @@ pub(crate) struct Transport {
     /// The one to ask first: the last that answered.
     preferred: AtomicUsize,
     life: SignsOfLife,
+    token: Option<BearerToken>,
     pub(crate) request_timeout: Duration,
+}
+
+/// A request, to whichever server.
+#[derive(Debug)]
+pub(crate) struct Message {
+    method: Method,
+    path: String,
+    body: Option<Vec<u8>>,
+}
+
+impl Message {
+    pub(crate) fn post(path: impl Into<String>, body: &impl Serialize) -> Self {
+        // Our own bodies are text, numbers, and maps with text as keys: they have a form in JSON.
+        let body = Some(serde_json::to_vec(body).unwrap_or_default());
+        let (method, path) = (Method::POST, path.into());
+        Self { method, path, body }
+    }
+
+    pub(crate) fn get(path: impl Into<String>) -> Self {
+        Self::bare(Method::GET, path.into())
+    }
+
+    pub(crate) fn delete(path: impl Into<String>) -> Self {
+        Self::bare(Method::DELETE, path.into())
+    }
+
+    /// Renews a lease, if it holds this lock.
+    pub(crate) fn keepalive(key: &Key, lease_id: &str) -> Self {
+        Self::post(key.path("keepalive"), &KeepAliveBody { lease_id })
+    }
+
+    /// The same to another path.
+    pub(crate) fn to(self, path: String) -> Self {
+        Self { path, ..self }
+    }
+
+    fn bare(method: Method, path: String) -> Self {
+        let body = None;
+        Self { method, path, body }
+    }
 }
 
 /// Why a request has no good answer, by what that proves.
@@ -63,20 +107,10 @@ impl Transport {
         if bases.is_empty() {
             return Err(invalid("at least one is needed".to_owned()));
         }
-        let mut builder = Client::builder()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(options.connect_timeout);
-        if bases.iter().all(|base| base.starts_with("http://")) {
-            // Else the system's certificates are looked for, and a machine without any is refused.
-            builder = builder.tls_certs_only([]);
-        }
-        let http = builder
-            .build()
-            .map_err(|error| invalid(error.to_string()))?;
         Ok(Self {
             life: SignsOfLife::new(bases.len()),
-            http,
+            http: http_client(options, &bases)?,
+            token: BearerToken::of(options)?,
             bases,
             preferred: AtomicUsize::new(0),
             request_timeout: options.request_timeout,
@@ -88,19 +122,14 @@ impl Transport {
     }
 
     /// Asks the servers in turn until one takes the request.
-    pub(crate) async fn post<A>(
-        &self,
-        path: &str,
-        body: &impl Serialize,
-        timeout: Duration,
-    ) -> Result<A, Failure>
+    pub(crate) async fn send<A>(&self, message: &Message, timeout: Duration) -> Result<A, Failure>
     where
         A: DeserializeOwned,
     {
         let first = self.preferred.load(Ordering::Relaxed);
         let mut last_failure = None;
         for server in (0..self.bases.len()).map(|step| (first + step) % self.bases.len()) {
-            match self.post_to(server, path, body, timeout).await {
+            match self.send_to(server, message, timeout).await {
                 Ok(answer) => {
                     self.preferred.store(server, Ordering::Relaxed);
                     return Ok(answer);
@@ -135,21 +164,14 @@ impl Transport {
     }
 
     /// Repeats a request that is safe to repeat until a server has a definite answer to it.
-    pub(crate) async fn post_until<A>(
-        &self,
-        path: &str,
-        body: &impl Serialize,
-        until: Moment,
-    ) -> Result<A, Failure>
+    pub(crate) async fn send_until<A>(&self, message: &Message, until: Moment) -> Result<A, Failure>
     where
         A: DeserializeOwned,
     {
         let mut failures = 0;
         loop {
-            let failure = match self
-                .post(path, body, self.request_timeout.min(until.left()))
-                .await
-            {
+            let timeout = self.request_timeout.min(until.left());
+            let failure = match self.send(message, timeout).await {
                 Err(Failure::Refused(problem)) if !problem.retryable => {
                     return Err(Failure::Refused(problem));
                 }
@@ -165,23 +187,55 @@ impl Transport {
         }
     }
 
-    async fn post_to<A>(
+    /// A request that waits for events, at the first server that opens a stream of them.
+    pub(crate) async fn open(&self, message: &Message) -> Result<Response, Failure> {
+        let first = self.preferred.load(Ordering::Relaxed);
+        let mut last_failure = Failure::Lost(Error::Timeout);
+        for server in (0..self.bases.len()).map(|step| (first + step) % self.bases.len()) {
+            let opening = self.request(server, message)?.send();
+            let answer = tokio::time::timeout(self.request_timeout, opening).await;
+            let failure = match answer {
+                Ok(Ok(answer)) if answer.status().is_success() => return Ok(answer),
+                Ok(Ok(answer)) => refusal(answer).await,
+                Ok(Err(error)) => of_transport(error),
+                Err(_) => Failure::Lost(Error::Timeout),
+            };
+            match failure {
+                Failure::Refused(problem) if problem.status < 500 => {
+                    return Err(Failure::Refused(problem));
+                }
+                failure => last_failure = failure,
+            }
+        }
+        Err(last_failure)
+    }
+
+    fn request(&self, server: usize, message: &Message) -> Result<RequestBuilder, Failure> {
+        let url = format!("{}{}", self.bases[server], message.path);
+        let request = self.http.request(message.method.clone(), url);
+        let mut request = request.headers(trace_headers());
+        if let Some(token) = &self.token {
+            let header = token.header().map_err(Failure::NotSent)?;
+            request = request.header(AUTHORIZATION, header);
+        }
+        Ok(match &message.body {
+            Some(body) => request
+                .header(CONTENT_TYPE, "application/json")
+                .body(body.clone()),
+            None => request,
+        })
+    }
+
+    async fn send_to<A>(
         &self,
         server: usize,
-        path: &str,
-        body: &impl Serialize,
+        message: &Message,
         timeout: Duration,
     ) -> Result<A, Failure>
     where
         A: DeserializeOwned,
     {
-        let url = format!("{}{path}", self.bases[server]);
-        let request = self
-            .http
-            .post(url)
-            .headers(trace_headers())
-            .json(body)
-            .timeout(timeout);
+        let request = self.request(server, message)?.timeout(timeout);
         let response = tokio::select! {
             answer = request.send() => answer.map_err(of_transport)?,
             () = self.silence(server), if timeout > self.request_timeout => {
@@ -190,22 +244,15 @@ impl Transport {
         };
         self.life.seen(server);
         let status = response.status();
-        let retry_after = retry_after(&response);
+        if !status.is_success() {
+            return Err(refusal(response).await);
+        }
         let body = response.bytes().await.map_err(of_transport)?;
-        if status.is_success() {
-            return serde_json::from_slice(&body).map_err(|error| {
-                let mut problem = Problem::parse(status.as_u16(), None, b"");
-                problem.detail = format!("an answer that is not understood: {error}");
-                Failure::Lost(Error::Server(problem))
-            });
-        }
-        let problem = Problem::parse(status.as_u16(), retry_after, &body);
-        match problem.status {
-            // Our service's own 503 says that nothing is held; anyone else's says nothing.
-            503 if !problem.code.is_empty() => Err(Failure::Refused(problem)),
-            500.. => Err(Failure::Lost(Error::Server(problem))),
-            _ => Err(Failure::Refused(problem)),
-        }
+        serde_json::from_slice(&body).map_err(|error| {
+            let mut problem = Problem::parse(status.as_u16(), None, b"");
+            problem.detail = format!("an answer that is not understood: {error}");
+            Failure::Lost(Error::Server(problem))
+        })
     }
 
     /// Resolves when a server, asked for a sign of life while a request waits there for a lock, gives
@@ -290,6 +337,22 @@ fn of_transport(error: reqwest::Error) -> Failure {
         (true, _) => Failure::NotSent(Error::Transport(error)),
         (false, true) => Failure::Lost(Error::Timeout),
         (false, false) => Failure::Lost(Error::Transport(error)),
+    }
+}
+
+/// What an answer says that is no success.
+async fn refusal(answer: Response) -> Failure {
+    let (status, retry_after) = (answer.status().as_u16(), retry_after(&answer));
+    let body = match answer.bytes().await {
+        Ok(body) => body,
+        Err(error) => return of_transport(error),
+    };
+    let problem = Problem::parse(status, retry_after, &body);
+    match problem.status {
+        // Our service's own 503 says that nothing is held; anyone else's says nothing.
+        503 if !problem.code.is_empty() => Failure::Refused(problem),
+        500.. => Failure::Lost(Error::Server(problem)),
+        _ => Failure::Refused(problem),
     }
 }
 

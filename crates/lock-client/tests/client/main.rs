@@ -3,7 +3,11 @@
 
 mod acquiring;
 mod keeping;
+mod looking;
+mod package;
 mod releasing;
 mod scripted;
 mod service;
+mod sessions;
+mod tls;
 mod tracing_context;

@@ -11,15 +11,15 @@ use tokio::sync::OnceCell;
 
 use crate::scripted::for_ttl;
 
-const TTL: Duration = Duration::from_secs(10);
+pub(crate) const TTL: Duration = Duration::from_secs(10);
 
 /// The service that all tests share which do not break it; each test has keys of its own.
-async fn shared() -> &'static RunningService {
+pub(crate) async fn shared() -> &'static RunningService {
     static SERVICE: OnceCell<RunningService> = OnceCell::const_new();
     SERVICE.get_or_init(async || start().await).await
 }
 
-async fn start() -> RunningService {
+pub(crate) async fn start() -> RunningService {
     Service::new("shared-lock-svc")
         .env("SHARED_LOCK_STORAGE_TYPE", "memory")
         .start()
@@ -27,13 +27,13 @@ async fn start() -> RunningService {
         .unwrap()
 }
 
-fn client(url: &str, holder: &str) -> LockClient {
+pub(crate) fn client(url: &str, holder: &str) -> LockClient {
     let mut options = ClientOptions::new([url], holder);
     options.request_timeout = Duration::from_millis(500);
     LockClient::new(options).unwrap()
 }
 
-fn waiting(ttl: Duration, wait: Duration) -> AcquireOptions {
+pub(crate) fn waiting(ttl: Duration, wait: Duration) -> AcquireOptions {
     AcquireOptions {
         ttl,
         wait,
@@ -50,13 +50,13 @@ fn http() -> reqwest::Client {
 }
 
 /// The service's own word on a lock.
-async fn look(service: &RunningService, key: &str) -> Value {
+pub(crate) async fn look(service: &RunningService, key: &str) -> Value {
     let url = format!("{}/v1/locks/{key}", service.url());
     let answer = http().get(url).send().await.unwrap();
     serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap()
 }
 
-async fn eventually_free(service: &RunningService, key: &str) {
+pub(crate) async fn eventually_free(service: &RunningService, key: &str) {
     eventually(
         "nobody holds or waits",
         Duration::from_secs(5),
@@ -73,7 +73,7 @@ async fn eventually_free(service: &RunningService, key: &str) {
     .unwrap();
 }
 
-async fn eventually_waiting(service: &RunningService, key: &str, holder: &str) {
+pub(crate) async fn eventually_waiting(service: &RunningService, key: &str, holder: &str) {
     eventually("it waits", Duration::from_secs(5), async || {
         let lock = look(service, key).await;
         let waiters = lock["waiters"].as_array().unwrap();

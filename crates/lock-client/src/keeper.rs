@@ -1,0 +1,70 @@
+//! The one task that renews all leases of a client, and sends what was given up in the background.
+//!
+//! It has a thread of its own, and connections of its own: neither a busy nor an ended runtime of the
+//! program stops it while a guard lives.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::thread;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::mpsc;
+use tracing::Instrument;
+use tracing::instrument::WithSubscriber;
+
+use crate::transport::Transport;
+
+type Job = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Where renewals and other background work are handed in.
+#[derive(Debug)]
+pub(crate) struct Keeper {
+    jobs: mpsc::UnboundedSender<Job>,
+    transport: Arc<Transport>,
+}
+
+impl Keeper {
+    /// Starts the thread. It ends when the keeper is dropped and its work is done.
+    pub(crate) fn start(transport: Transport) -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let (jobs, inbox) = mpsc::unbounded_channel();
+        thread::Builder::new()
+            .name("lock-keepalive".to_owned())
+            .spawn(move || runtime.block_on(work(inbox)))?;
+        Ok(Self {
+            jobs,
+            transport: Arc::new(transport),
+        })
+    }
+
+    /// The servers, over connections that live on the keeper's thread.
+    pub(crate) fn transport(&self) -> Arc<Transport> {
+        Arc::clone(&self.transport)
+    }
+
+    /// Does `job` beside all others, in the caller's span.
+    pub(crate) fn run(&self, job: impl Future<Output = ()> + Send + 'static) {
+        let job = job.in_current_span().with_current_subscriber();
+        // The thread ends only after this sender is gone.
+        let _ = self.jobs.send(Box::pin(job));
+    }
+}
+
+async fn work(mut inbox: mpsc::UnboundedReceiver<Job>) {
+    let mut jobs = FuturesUnordered::new();
+    loop {
+        tokio::select! {
+            job = inbox.recv() => match job {
+                Some(job) => jobs.push(job),
+                None => break,
+            },
+            Some(()) = jobs.next() => (),
+        }
+    }
+    while jobs.next().await.is_some() {}
+}
