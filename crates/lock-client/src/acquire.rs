@@ -141,9 +141,7 @@ pub(crate) async fn acquire<A: Ask>(
     client: &Arc<Inner>,
     ask: &A,
 ) -> Result<(Moment, A::Granted), Error> {
-    if Handle::try_current().is_err() {
-        return Err(Error::NoRuntime);
-    }
+    runtime()?;
     let wait_ends = Moment::now() + ask.options().wait;
     // With a second server there is time to find the first one silent.
     let answers_due =
@@ -161,6 +159,12 @@ pub(crate) async fn acquire<A: Ask>(
             _ => return Err(error),
         }
     }
+}
+
+/// Outside of a runtime its timers and sockets would panic.
+pub(crate) fn runtime() -> Result<(), Error> {
+    let current = Handle::try_current();
+    current.map(|_| ()).map_err(|_| Error::NoRuntime)
 }
 
 /// Decides how long to go on while nobody can help.

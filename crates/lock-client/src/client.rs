@@ -16,7 +16,7 @@ use crate::key::{ENCODED, Key};
 use crate::lease::Lease;
 use crate::options::{AcquireOptions, ClientOptions, Mode, SessionOptions};
 use crate::reentry::Reentries;
-use crate::session::{Opened, Session};
+use crate::session::{self, Opened, Session};
 use crate::transport::{Failure, Message, Transport};
 use crate::view::{HolderView, LockView, Page};
 use crate::wire::{
@@ -144,7 +144,7 @@ impl LockClient {
             ttl_ms: milliseconds(options.ttl),
         };
         let message = Message::post("/v1/sessions", &body);
-        runtime()?;
+        acquire::runtime()?;
         let patience = Moment::now() + self.0.patience;
         loop {
             let sent = Moment::now();
@@ -162,6 +162,25 @@ impl LockClient {
                 return Err(failure.into_error());
             }
             tokio::time::sleep(crate::transport::pause(1)).await;
+        }
+    }
+
+    /// Takes over a session that was [handed off](Session::hand_off): renews it now and from then on.
+    ///
+    /// # Errors
+    /// [`Error::Lost`] when it is over, with the session's name as key.
+    pub async fn adopt_session(&self, id: &str, options: SessionOptions) -> Result<Session, Error> {
+        let renewal = session::renewal(id);
+        let sent = Moment::now();
+        match self.call::<SessionBody>(&renewal).await {
+            Ok(answer) => {
+                let opened = Opened::new(&self.0, sent, answer, options.check_locks);
+                Ok(Session::new(opened))
+            }
+            Err(Error::Server(problem)) if problem.says_gone() => {
+                Err(Error::Lost { key: id.to_owned() })
+            }
+            Err(error) => Err(error),
         }
     }
 
@@ -306,8 +325,19 @@ impl LockClient {
     /// # Errors
     /// What the last of them answered instead.
     pub async fn ready(&self) -> Result<(), Error> {
-        runtime()?;
+        acquire::runtime()?;
         self.0.transport.ready().await
+    }
+
+    /// Waits until what was dropped before is given back: the last thing that a program does. `false` when
+    /// that takes longer than `within`, or when guards or other clones of this client live.
+    pub async fn close(self, within: Duration) -> bool {
+        match Arc::into_inner(self.0) {
+            Some(inner) => tokio::time::timeout(within, inner.keeper.finish())
+                .await
+                .is_ok(),
+            None => false,
+        }
     }
 
     async fn ask(&self, key: &Key, options: &AcquireOptions) -> Result<LockGuard, Error> {
@@ -325,22 +355,17 @@ impl LockClient {
     }
 
     async fn events(&self, path: String) -> Result<EventStream, Error> {
-        runtime()?;
+        acquire::runtime()?;
         let opened = self.0.transport.open(&Message::get(path)).await;
         Ok(EventStream::new(opened.map_err(Failure::into_error)?))
     }
 
     /// A call that is safe to repeat, for as long as patience lasts.
     async fn call<A: serde::de::DeserializeOwned>(&self, message: &Message) -> Result<A, Error> {
-        runtime()?;
+        acquire::runtime()?;
         let transport = &self.0.transport;
         let until = Moment::now() + self.0.patience.max(transport.request_timeout);
         let answer = transport.send_until(message, until).await;
         answer.map_err(Failure::into_error)
     }
-}
-
-fn runtime() -> Result<(), Error> {
-    let current = tokio::runtime::Handle::try_current();
-    current.map(|_| ()).map_err(|_| Error::NoRuntime)
 }

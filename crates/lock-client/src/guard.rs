@@ -174,10 +174,18 @@ impl LockGuard {
         self.0.tenure.clone()
     }
 
+    /// There is no way to give it back.
+    pub(crate) fn runs_out(&self) {
+        self.0.settled.store(true, Ordering::Relaxed);
+    }
+
     async fn give_back(self, note: Option<&str>) -> Result<(), Error> {
         let Some(held) = Arc::into_inner(self.0) else {
             return Ok(());
         };
+        if held.settled.load(Ordering::Relaxed) {
+            return Ok(());
+        }
         // If this future is dropped here, the drop of `held` goes on with it.
         let message = release_message(&held.key, &held.tenure, note);
         held.stop();

@@ -11,7 +11,7 @@ use std::thread;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tracing::Instrument;
 use tracing::instrument::WithSubscriber;
 
@@ -24,6 +24,8 @@ type Job = Pin<Box<dyn Future<Output = ()> + Send>>;
 pub(crate) struct Keeper {
     jobs: mpsc::UnboundedSender<Job>,
     transport: Arc<Transport>,
+    /// Never told anything; its sender goes with the thread.
+    ended: oneshot::Receiver<()>,
 }
 
 impl Keeper {
@@ -33,13 +35,24 @@ impl Keeper {
             .enable_all()
             .build()?;
         let (jobs, inbox) = mpsc::unbounded_channel();
+        let (end, ended) = oneshot::channel();
         thread::Builder::new()
             .name("lock-keepalive".to_owned())
-            .spawn(move || runtime.block_on(work(inbox)))?;
+            .spawn(move || {
+                runtime.block_on(work(inbox));
+                drop(end);
+            })?;
         Ok(Self {
             jobs,
             transport: Arc::new(transport),
+            ended,
         })
+    }
+
+    /// Takes nothing more, and waits until all is done.
+    pub(crate) async fn finish(self) {
+        drop(self.jobs);
+        let _ = self.ended.await;
     }
 
     /// The servers, over connections that live on the keeper's thread.

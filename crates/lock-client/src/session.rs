@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use percent_encoding::utf8_percent_encode;
 use tracing::{debug, instrument};
 
 use crate::acquire::{self, All, Anchor, One, alive, several};
@@ -11,7 +12,7 @@ use crate::client::Inner;
 use crate::clock::Moment;
 use crate::error::Error;
 use crate::guard::{LockGuard, release};
-use crate::key::Key;
+use crate::key::{ENCODED, Key};
 use crate::lease::{Lease, Life};
 use crate::options::{AcquireOptions, Mode};
 use crate::transport::{Failure, Message};
@@ -104,6 +105,13 @@ impl Session {
         self.0.guards(ask.locks, sent, granted)
     }
 
+    /// Renews it no more and does not end it, once its guards are gone: it runs out, unless whoever got the
+    /// name keeps it alive. The name.
+    pub fn hand_off(self) -> String {
+        self.0.settled.store(true, Ordering::Relaxed);
+        self.0.lease.id.clone()
+    }
+
     /// Ends the session and waits until the service knows it: all its locks are given back.
     ///
     /// # Errors
@@ -133,10 +141,7 @@ impl Opened {
         check_locks: bool,
     ) -> Arc<Self> {
         let (id, life) = (answer.session_id, answer.life.since(sent));
-        let renewal = Message::post(
-            format!("/v1/sessions/{id}/keepalive"),
-            &serde_json::json!({}),
-        );
+        let renewal = renewal(&id);
         Arc::new(Self {
             client: Arc::clone(client),
             lease: Lease::kept_by(&client.keeper, id, life, renewal),
@@ -213,6 +218,12 @@ impl Drop for Opened {
             }
         });
     }
+}
+
+pub(crate) fn renewal(id: &str) -> Message {
+    let id = utf8_percent_encode(id, ENCODED);
+    let path = format!("/v1/sessions/{id}/keepalive");
+    Message::post(path, &serde_json::json!({}))
 }
 
 fn end_message(lease: &Lease) -> Message {

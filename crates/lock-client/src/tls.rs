@@ -9,8 +9,11 @@ use reqwest::{Certificate, Client, Identity};
 use crate::error::Error;
 use crate::options::{ClientOptions, TlsOptions};
 
-/// A client for the servers at `bases`.
-pub(crate) fn http_client(options: &ClientOptions, bases: &[String]) -> Result<Client, Error> {
+/// The HTTP client that a lock client with these options talks with, for questions that it does not ask.
+///
+/// # Errors
+/// [`Error::InvalidOption`]
+pub fn http_client(options: &ClientOptions) -> Result<Client, Error> {
     let mut builder = Client::builder()
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
@@ -18,7 +21,11 @@ pub(crate) fn http_client(options: &ClientOptions, bases: &[String]) -> Result<C
     let tls = &options.tls;
     if let Some(file) = &tls.ca_file {
         builder = builder.tls_certs_only(authorities(file)?);
-    } else if bases.iter().all(|base| base.starts_with("http://")) {
+    } else if options
+        .base_urls
+        .iter()
+        .all(|url| url.starts_with("http://"))
+    {
         // Else the system's certificates are looked for, and a machine without any is refused.
         builder = builder.tls_certs_only([]);
     }

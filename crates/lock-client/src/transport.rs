@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use crate::clock::{Moment, sleep_until};
 use crate::error::{Error, Problem};
 use crate::key::Key;
+use crate::lease_wire;
 use crate::options::ClientOptions;
 use crate::tls::{BearerToken, http_client};
 use crate::trace::trace_headers;
@@ -38,6 +39,8 @@ pub(crate) struct Message {
     method: Method,
     path: String,
     body: Option<Vec<u8>>,
+    /// The TTL of a message of the tentens-tech/shared-lock wire.
+    lease_ttl: Option<Duration>,
 }
 
 impl Message {
@@ -45,7 +48,12 @@ impl Message {
         // Our own bodies are text, numbers, and maps with text as keys: they have a form in JSON.
         let body = Some(serde_json::to_vec(body).unwrap_or_default());
         let (method, path) = (Method::POST, path.into());
-        Self { method, path, body }
+        Self {
+            method,
+            path,
+            body,
+            lease_ttl: None,
+        }
     }
 
     pub(crate) fn get(path: impl Into<String>) -> Self {
@@ -61,14 +69,28 @@ impl Message {
         Self::post(key.path("keepalive"), &KeepAliveBody { lease_id })
     }
 
+    /// A message of the tentens-tech/shared-lock wire, whose leases live for `ttl`.
+    pub(crate) fn of_the_lease_wire(path: &str, body: Vec<u8>, ttl: Duration) -> Self {
+        Self {
+            method: Method::POST,
+            path: path.to_owned(),
+            body: Some(body),
+            lease_ttl: Some(ttl),
+        }
+    }
+
     /// The same to another path.
     pub(crate) fn to(self, path: String) -> Self {
         Self { path, ..self }
     }
 
     fn bare(method: Method, path: String) -> Self {
-        let body = None;
-        Self { method, path, body }
+        Self {
+            method,
+            path,
+            body: None,
+            lease_ttl: None,
+        }
     }
 }
 
@@ -109,7 +131,7 @@ impl Transport {
         }
         Ok(Self {
             life: SignsOfLife::new(bases.len()),
-            http: http_client(options, &bases)?,
+            http: http_client(options)?,
             token: BearerToken::of(options)?,
             bases,
             preferred: AtomicUsize::new(0),
@@ -218,6 +240,9 @@ impl Transport {
             let header = token.header().map_err(Failure::NotSent)?;
             request = request.header(AUTHORIZATION, header);
         }
+        if let Some(ttl) = message.lease_ttl {
+            request = request.header(lease_wire::TTL, lease_wire::go_duration(ttl));
+        }
         Ok(match &message.body {
             Some(body) => request
                 .header(CONTENT_TYPE, "application/json")
@@ -247,7 +272,11 @@ impl Transport {
         if !status.is_success() {
             return Err(refusal(response).await);
         }
-        let body = response.bytes().await.map_err(of_transport)?;
+        let headers = response.headers().clone();
+        let mut body = response.bytes().await.map_err(of_transport)?;
+        if let Some(ttl) = message.lease_ttl {
+            body = lease_wire::translated(status, &headers, &body, ttl)?.into();
+        }
         serde_json::from_slice(&body).map_err(|error| {
             let mut problem = Problem::parse(status.as_u16(), None, b"");
             problem.detail = format!("an answer that is not understood: {error}");

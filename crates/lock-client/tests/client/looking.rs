@@ -128,6 +128,29 @@ async fn a_note_goes_to_the_next_holder() {
     assert_eq!(guard.note(), Some("up to row 17"));
 }
 
+#[tokio::test]
+async fn a_program_that_closes_its_client_leaves_nothing_behind() {
+    let service = shared().await;
+    let (ann, bob) = (client(service.url(), "ann"), client(service.url(), "bob"));
+    let held = bob.acquire("closing/held", for_ttl(TTL)).await.unwrap();
+    let guard = ann.acquire("closing", for_ttl(TTL)).await.unwrap();
+    assert!(!ann.clone().close(TTL).await, "a guard lives");
+    drop(guard);
+    {
+        let waiter = ann.acquire("closing/held", waiting(TTL, TTL));
+        tokio::select! {
+            outcome = waiter => panic!("{outcome:?}"),
+            () = eventually_waiting(service, "closing%2Fheld", "ann") => (),
+        }
+    }
+    assert!(ann.close(TTL).await);
+    let seen = bob.inspect("closing").await.unwrap();
+    assert!(seen.holders.is_empty(), "{seen:?}");
+    let seen = bob.inspect("closing/held").await.unwrap();
+    assert!(seen.waiters.is_empty(), "{seen:?}");
+    drop(held);
+}
+
 #[test]
 fn outside_of_a_runtime_it_is_an_error_and_no_panic() {
     let runtime = tokio::runtime::Runtime::new().unwrap();

@@ -1,0 +1,152 @@
+//! `acquire`, `keepalive`, `release`, `verify`: a lock in the hands of a script.
+
+use std::time::Duration;
+
+use lock_client::{LockClient, SessionOptions, Tenure};
+use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::cli::{self, Acquire, Connection, Keepalive, Output, Release, Wire};
+use crate::connect;
+use crate::exit::{Failure, SIGNALLED, WRONG};
+use crate::output::{self, human};
+use crate::waiting;
+
+pub(crate) async fn acquire(connection: &Connection, acquire: &Acquire) -> Result<u8, Failure> {
+    let client = connect::client(connection)?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let taken = async {
+        match &acquire.session {
+            None => waiting::acquire(connection, &client, &acquire.wish).await,
+            Some(session) => {
+                let session = client
+                    .adopt_session(session, SessionOptions::default())
+                    .await?;
+                let guard = session
+                    .acquire(&acquire.wish.key, waiting::options(&acquire.wish))
+                    .await;
+                session.hand_off();
+                Ok(guard?)
+            }
+        }
+    };
+    let guard = tokio::select! {
+        guard = taken => guard,
+        _ = interrupt.recv() => Err(Failure::new(SIGNALLED + 2, "interrupted while waiting")),
+        _ = terminate.recv() => Err(Failure::new(SIGNALLED + 15, "interrupted while waiting")),
+    };
+    let tenure = match guard {
+        Ok(guard) => (
+            guard.remaining(),
+            guard.note().map(str::to_owned),
+            guard.hand_off(),
+        ),
+        Err(failure) => {
+            connect::close(client).await;
+            return Err(failure);
+        }
+    };
+    let (remaining, note, tenure) = tenure;
+    match connection.output {
+        Output::Json => output::json(&with_remaining(&tenure, remaining, note.as_deref()))?,
+        Output::Env => output::exports(&[
+            ("LOCK_KEY", tenure.key),
+            ("LOCK_FENCING_TOKEN", tenure.fencing_token.to_string()),
+            ("LOCK_TOKEN_EPOCH", tenure.token_epoch),
+            ("LOCK_LEASE_ID", tenure.lease_id),
+        ])?,
+        Output::Table => output::table(
+            ["KEY", "LEASE", "FENCING TOKEN", "VALID FOR"],
+            &[[
+                output::printable(&tenure.key),
+                tenure.lease_id,
+                tenure.fencing_token.to_string(),
+                human(Some(remaining)),
+            ]],
+        )?,
+    }
+    Ok(0)
+}
+
+pub(crate) async fn keepalive(
+    connection: &Connection,
+    keepalive: &Keepalive,
+) -> Result<u8, Failure> {
+    let client = connect::client(connection)?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    loop {
+        let left = renew(connection, &client, keepalive).await?;
+        if !keepalive.go_on {
+            let printed = match connection.output {
+                Output::Json => {
+                    output::json(&json!({ "key": keepalive.key, "remaining_ms": millis(left) }))
+                }
+                _ => output::line(&format!("valid for {}", human(Some(left)))),
+            };
+            printed?;
+            return Ok(0);
+        }
+        tokio::select! {
+            () = tokio::time::sleep(left / 3) => (),
+            _ = interrupt.recv() => return Ok(0),
+            _ = terminate.recv() => return Ok(0),
+        }
+    }
+}
+
+async fn renew(
+    connection: &Connection,
+    client: &LockClient,
+    keepalive: &Keepalive,
+) -> Result<Duration, Failure> {
+    match connection.wire {
+        Wire::V1 => Ok(client.keep_alive(&keepalive.key, &keepalive.lease).await?),
+        Wire::Lease => Ok(client
+            .keep_lease_alive(&keepalive.key, &keepalive.lease)
+            .await?),
+    }
+}
+
+pub(crate) async fn release(connection: &Connection, release: &Release) -> Result<u8, Failure> {
+    let client = connect::native(connection)?;
+    let released = client.remove_if_owner(&tenure(&release.tenure)).await?;
+    match connection.output {
+        Output::Json => output::json(&json!({ "key": release.tenure.key, "released": released }))?,
+        _ if released => output::line("released")?,
+        _ => output::line("it was over already")?,
+    }
+    Ok(0)
+}
+
+pub(crate) async fn verify(connection: &Connection, wanted: &cli::Tenure) -> Result<u8, Failure> {
+    let client = connect::native(connection)?;
+    let current = client.verify(&tenure(wanted)).await?;
+    match connection.output {
+        Output::Json => output::json(&json!({ "key": wanted.key, "current": current }))?,
+        _ if current => output::line("current")?,
+        _ => output::line("not the current tenure")?,
+    }
+    Ok(if current { 0 } else { WRONG })
+}
+
+fn tenure(tenure: &cli::Tenure) -> Tenure {
+    Tenure {
+        key: tenure.key.clone(),
+        lease_id: tenure.lease.clone(),
+        fencing_token: tenure.token,
+        token_epoch: String::new(),
+    }
+}
+
+fn with_remaining(tenure: &Tenure, remaining: Duration, note: Option<&str>) -> serde_json::Value {
+    json!({
+        "key": tenure.key, "lease_id": tenure.lease_id, "fencing_token": tenure.fencing_token.to_string(),
+        "token_epoch": tenure.token_epoch, "remaining_ms": millis(remaining), "note": note,
+    })
+}
+
+pub(crate) fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,1 @@
+//! `lockctl doctor` names what was planted.
