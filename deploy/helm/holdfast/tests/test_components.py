@@ -37,7 +37,8 @@ def test_a_claim_that_exists_is_used_and_none_is_made(render):
 
 
 def test_a_claim_is_as_the_values_say(render):
-    claim = render(ci="external").of("PersistentVolumeClaim")["message-hash"]["spec"]
+    persistence = {"size": "20Gi", "storageClass": "fast", "accessMode": "ReadWriteOncePod"}
+    claim = render({"messageHash": {"persistence": persistence}}).of("PersistentVolumeClaim")["message-hash"]["spec"]
     assert claim == {
         "accessModes": ["ReadWriteOncePod"],
         "storageClassName": "fast",
@@ -146,6 +147,41 @@ def test_hostname_on_vault_writes_nowhere(render):
     rendered = render(ci="hostname-alone")
     assert "volumes" not in rendered.pod("hostname")
     assert "HOSTNAME_SVC_DATA_DIR" not in rendered.env("hostname")
+
+
+def test_messages_on_postgres_roll_over_and_write_nowhere(render):
+    rendered = render(ci="external")
+    deployment = rendered.of("Deployment")["message-hash"]["spec"]
+    assert deployment["replicas"] == 3
+    assert deployment["strategy"]["type"] == "RollingUpdate"
+    assert "message-hash" not in rendered.of("PersistentVolumeClaim")
+    assert all(mount["readOnly"] for mount in rendered.container("message-hash")["volumeMounts"])
+    env = rendered.env("message-hash")
+    assert env["MESSAGE_HASH_STORE"] == "postgres"
+    assert "MESSAGE_HASH_DATA_DIR" not in env
+
+
+def test_postgres_addresses_and_the_administrators_key_come_from_secrets(render):
+    def key(secret, key):
+        return {"secretKeyRef": {"name": secret, "key": key}}
+
+    env = render(ci="external").env("message-hash")
+    assert env["MESSAGE_HASH_POSTGRES_SHARDS"] == key("message-hash-postgres", "shards")
+    assert env["MESSAGE_HASH_POSTGRES_ALSO_READ"] == key("message-hash-postgres", "also-read")
+    assert env["MESSAGE_HASH_ADMIN_KEY"] == key("message-hash-admin", "key")
+    plain = render({"messageHash": {"store": "postgres", "postgres": {"existingSecret": "messages"}}})
+    assert plain.env("message-hash").keys() & {"MESSAGE_HASH_POSTGRES_ALSO_READ", "MESSAGE_HASH_ADMIN_KEY"} == set()
+    assert "volumes" not in plain.pod("message-hash")
+
+
+def test_postgres_private_authority_is_mounted_where_the_values_say(render):
+    rendered = render(ci="external")
+    (mount,) = rendered.container("message-hash")["volumeMounts"]
+    (volume,) = rendered.pod("message-hash")["volumes"]
+    assert volume["secret"]["secretName"] == "postgres-ca"
+    (item,) = volume["secret"]["items"]
+    assert f"{mount['mountPath']}/{item['path']}" == "/etc/postgres/ca.crt"
+    assert "sslrootcert=/etc/postgres/ca.crt" in (CHART / "values.yaml").read_text()
 
 
 def test_any_other_setting_reaches_its_service(render):

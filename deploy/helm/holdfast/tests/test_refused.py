@@ -22,7 +22,10 @@ REFUSED = {
     "replicas that would share embedded hostnames":
         (hostname(replicas=2), "hostname.replicas is 2, but the embedded store is for one replica"),
     "replicas that would share embedded messages":
-        ({"messageHash": {"replicas": 2}}, "messageHash.replicas is 2, but the embedded store is for one replica"),
+        ({"messageHash": {"replicas": 2}}, "messageHash.replicas is 2, but the embedded store is for one replica: set messageHash.store=postgres"),
+    "PostgreSQL without addresses": ({"messageHash": {"store": "postgres"}}, "messageHash.postgres.existingSecret is empty"),
+    "an address in the values":
+        ({"messageHash": {"store": "postgres", "postgres": {"shards": "postgres://u:p@h/d"}}}, "'shards' not allowed"),
     "no replicas at all": (lock(replicas=0), "/sharedLock/replicas"),
     "etcd without an address": (lock(store="etcd"), "sharedLock.etcd.endpoints is empty"),
     "an etcd address without a scheme": (lock(store="etcd", etcd={"endpoints": ["etcd:2379"]}), "/sharedLock/etcd/endpoints/0"),
