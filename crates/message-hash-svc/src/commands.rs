@@ -3,6 +3,7 @@
 mod bar;
 mod calls;
 mod database;
+mod piecemeal;
 mod upkeep;
 
 use std::path::PathBuf;

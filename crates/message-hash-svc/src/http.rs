@@ -16,8 +16,10 @@ use actix_web::web::{Data, ServiceConfig};
 use secrecy::SecretString;
 use service_kit::problem::ProblemKind;
 use service_kit::server::{self, Parts};
+use service_kit::settings::SettingsError;
 
-use crate::messages::Messages;
+use crate::message::Expiry;
+use crate::messages::{Lookup, Messages};
 use crate::settings::Settings;
 use crate::store::Backup;
 
@@ -35,20 +37,49 @@ pub struct Rules {
     answer_created: bool,
     /// The longest expiry that callers may ask for; none when they may not.
     max_ttl: Option<Duration>,
+    /// How long a message is kept whose caller asks for no expiry.
+    default_ttl: Option<Duration>,
+    /// Whether a message that is gone is told from one that never was.
+    answer_gone: bool,
     /// The administrator's key; without one nobody may delete.
     admin_key: Option<SecretString>,
 }
 
 impl Rules {
     /// The rules that the settings tell.
-    #[must_use]
-    pub fn of(settings: &Settings) -> Self {
-        Self {
+    ///
+    /// # Errors
+    ///
+    /// One setting is beyond another.
+    pub fn of(settings: &Settings) -> Result<Self, SettingsError> {
+        if settings.default_ttl.0 > settings.max_ttl.0 {
+            return Err(SettingsError(format!(
+                "setting default_ttl (MESSAGE_HASH_DEFAULT_TTL) is `{:?}`: expected at most MESSAGE_HASH_MAX_TTL, which is `{:?}`",
+                settings.default_ttl.0, settings.max_ttl.0
+            )));
+        }
+        let some = |ttl: Duration| Some(ttl).filter(|ttl| !ttl.is_zero());
+        Ok(Self {
             read_timeout: settings.server.read_timeout.0,
             batch_limit: settings.batch_limit,
             answer_created: settings.answer_created.0,
-            max_ttl: Some(settings.max_ttl.0).filter(|ttl| !ttl.is_zero()),
+            max_ttl: some(settings.max_ttl.0),
+            default_ttl: some(settings.default_ttl.0),
+            answer_gone: settings.answer_gone.0,
             admin_key: settings.admin_key.clone(),
+        })
+    }
+
+    /// The expiry of a message whose caller asks for none.
+    fn default_expiry(&self) -> Expiry {
+        self.default_ttl.map_or(Expiry::Never, Expiry::after)
+    }
+
+    /// What is told of a look-up.
+    fn told(&self, lookup: Lookup) -> Lookup {
+        match lookup {
+            Lookup::Deleted | Lookup::Expired if !self.answer_gone => Lookup::Absent,
+            lookup => lookup,
         }
     }
 

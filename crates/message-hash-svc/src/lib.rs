@@ -21,6 +21,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
+use durable::Commit;
 use prometheus::Registry;
 use service_kit::cli::ServiceSettings;
 use service_kit::health::{Health, Readiness};
@@ -32,7 +33,7 @@ use crate::metrics::MessageMetrics;
 use crate::settings::{Settings, StoreKind};
 use crate::store::embedded::EmbeddedStore;
 use crate::store::postgres::PostgresStore;
-use crate::store::{Backup, MessageStore};
+use crate::store::{Backup, MessageStore, Shared};
 
 /// Runs the service until SIGTERM or SIGINT.
 ///
@@ -42,6 +43,7 @@ use crate::store::{Backup, MessageStore};
 pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     let shutdown = server::shutdown_signal()?;
     server::check(settings.listen, &settings.server, Settings::PREFIX)?;
+    let rules = Rules::of(&settings)?;
     let registry = service_kit::metrics::registry()?;
     let metrics = MessageMetrics::register(&registry)?;
     match settings.store {
@@ -52,6 +54,7 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
                 messages: shared.clone(),
                 readiness: shared.clone(),
                 backup: Some(shared),
+                shared: None,
             };
             let down = async {
                 tokio::select! {
@@ -59,7 +62,7 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
                     () = store.poisoned() => (),
                 }
             };
-            serve_until(settings, stores, (registry, metrics), down).await?;
+            serve_until(settings, stores, (registry, metrics, rules), down).await?;
             // Also when it failed only on the way down.
             if store.is_poisoned() {
                 bail!("the store failed to write; the next start will copy it before it is ready");
@@ -67,13 +70,16 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
             store.close().await;
         }
         StoreKind::Postgres => {
-            let store = Arc::new(PostgresStore::open(settings.postgres()?));
+            let mut options = settings.postgres()?;
+            options.on_commit = Some(told_of_commits(&metrics));
+            let store = Arc::new(PostgresStore::open(options, &registry)?);
             let stores = Stores {
                 messages: store.clone(),
-                readiness: store,
+                readiness: store.clone(),
                 backup: None,
+                shared: Some(store),
             };
-            serve_until(settings, stores, (registry, metrics), shutdown).await?;
+            serve_until(settings, stores, (registry, metrics, rules), shutdown).await?;
         }
     }
     Ok(())
@@ -84,20 +90,25 @@ struct Stores {
     messages: Arc<dyn MessageStore>,
     readiness: Arc<dyn Readiness>,
     backup: Option<Arc<dyn Backup>>,
+    shared: Option<Arc<dyn Shared>>,
 }
 
 fn open_embedded(settings: &Settings, metrics: &MessageMetrics) -> anyhow::Result<EmbeddedStore> {
     let mut options = EmbeddedStore::options();
-    let metrics = metrics.clone();
-    options.on_commit = Some(Arc::new(move |commit| metrics.committed(commit)));
+    options.on_commit = Some(told_of_commits(metrics));
     Ok(EmbeddedStore::open(&settings.data_dir, options)?)
+}
+
+fn told_of_commits(metrics: &MessageMetrics) -> Arc<dyn Fn(&Commit) + Send + Sync> {
+    let metrics = metrics.clone();
+    Arc::new(move |commit| metrics.committed(commit))
 }
 
 /// Serves until `shutdown` resolves, and drains.
 async fn serve_until(
     settings: Settings,
     stores: Stores,
-    (registry, metrics): (Registry, MessageMetrics),
+    (registry, metrics, rules): (Registry, MessageMetrics, Rules),
     shutdown: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
     let others_delete = settings.store == StoreKind::Postgres && settings.admin_key.is_some();
@@ -105,14 +116,18 @@ async fn serve_until(
         bytes: settings.cache_bytes,
         max_age: others_delete.then_some(settings.cache_max_age.0),
     };
-    let messages = Messages::new(stores.messages, metrics, settings.message_limit, cache);
+    let mut messages = Messages::new(stores.messages, metrics, settings.message_limit, cache);
+    if let Some(shared) = stores.shared {
+        messages = messages.sharing(shared, settings.miss_rate);
+    }
     let api = Api {
         messages: Arc::new(messages),
         backup: stores.backup,
-        rules: Rules::of(&settings),
+        rules,
     };
     let upkeep = [
         tokio::spawn(Arc::clone(&api.messages).expire_forever()),
+        tokio::spawn(Arc::clone(&api.messages).hear_forever()),
         tokio::spawn(Arc::clone(&api.messages).scrub_forever(settings.scrub_every.0)),
     ];
     let parts = Parts {

@@ -1,8 +1,10 @@
 //! What the service does: keep a message under its digest, look it up again, take it away.
 
 mod cache;
+mod misses;
 mod scrub;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,8 +13,9 @@ use tracing::{error, info, warn};
 use crate::digest::Digest;
 use crate::message::{Message, Shown};
 use crate::messages::cache::{Answer, Cache, Turn};
+use crate::messages::misses::Misses;
 use crate::metrics::MessageMetrics;
-use crate::store::{Found, MessageStore, Put, StoreError};
+use crate::store::{Found, Heard, MessageStore, Put, Shared, StoreError};
 use crate::token::{Token, Written};
 
 pub use crate::messages::cache::CacheLimits;
@@ -28,6 +31,22 @@ const EXPIRE_AT_ONCE: usize = 256;
 pub struct Messages {
     reader: Reader,
     limit: usize,
+    sharing: Option<Sharing>,
+}
+
+/// What there is beside the messages where the store is shared.
+struct Sharing {
+    store: Arc<dyn Shared>,
+    misses: Option<Misses>,
+}
+
+/// Who looks something up.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Asker<'a> {
+    /// What is to be seen at least, as far as it was written: then memory does not answer.
+    pub seen: &'a [Token],
+    /// Where the call came from.
+    pub address: Option<IpAddr>,
 }
 
 /// What is known of a digest.
@@ -55,6 +74,9 @@ pub enum MessageError {
     /// What the store gave back is not what was kept; it is not shown to anybody.
     #[error("the message is damaged in the store")]
     Damaged(Digest),
+    /// The caller asked too often for what is not there, and this could not be found nearby.
+    #[error("too much was asked for that is not there")]
+    TooManyMisses,
     /// The store failed.
     #[error("the store is not available")]
     Store(#[from] StoreError),
@@ -77,7 +99,21 @@ impl Messages {
             cache: Arc::new(Cache::new(cache)),
             metrics: Arc::new(metrics),
         };
-        Self { reader, limit }
+        Self {
+            reader,
+            limit,
+            sharing: None,
+        }
+    }
+
+    /// The same on a store that other replicas of the service use, too: what they delete is forgotten,
+    /// and who asks for what is not there more than `misses` times a second is answered only from
+    /// memory and nearby; 0 is no limit.
+    #[must_use]
+    pub fn sharing(self, store: Arc<dyn Shared>, misses: u32) -> Self {
+        let misses = (misses > 0).then(|| Misses::new(misses));
+        let sharing = Some(Sharing { store, misses });
+        Self { sharing, ..self }
     }
 
     /// Bytes that a message may have.
@@ -138,22 +174,47 @@ impl Messages {
         Ok(put)
     }
 
-    /// What is known of this digest, to somebody who has `seen` what was written up to some places:
-    /// then memory does not answer.
+    /// What is known of this digest.
     ///
     /// # Errors
     ///
-    /// [`MessageError::Damaged`], or the store's.
-    pub async fn look_up(&self, digest: &Digest, seen: &[Token]) -> Result<Lookup, MessageError> {
-        if !seen.is_empty() {
-            return self.reader.look_up(digest, seen).await;
-        }
+    /// [`MessageError::Damaged`], [`MessageError::TooManyMisses`], or the store's.
+    pub async fn look_up(&self, digest: &Digest, asker: Asker<'_>) -> Result<Lookup, MessageError> {
         let Reader { cache, metrics, .. } = &self.reader;
-        if let Some(shown) = cache.get(digest) {
+        if asker.seen.is_empty()
+            && let Some(shown) = cache.get(digest)
+        {
             metrics.cached.inc();
             return Ok(Lookup::Found(shown));
         }
-        let pending = match cache.join(digest) {
+        let sharing = self.sharing.as_ref();
+        let Some((sharing, misses, caller)) =
+            sharing.and_then(|it| Some((it, it.misses.as_ref()?, asker.address?)))
+        else {
+            return self.ask(digest, asker.seen).await;
+        };
+        if !misses.may(caller) {
+            return match sharing.store.get_nearby(digest).await {
+                Some(found) if asker.seen.is_empty() => self.reader.see(digest, found).await,
+                _ => Err(MessageError::TooManyMisses),
+            };
+        }
+        let found = self.ask(digest, asker.seen).await;
+        if matches!(
+            found,
+            Ok(Lookup::Deleted | Lookup::Expired | Lookup::Absent)
+        ) {
+            misses.count(caller);
+        }
+        found
+    }
+
+    /// Looks it up in the store, together with others who ask for the same.
+    async fn ask(&self, digest: &Digest, seen: &[Token]) -> Result<Lookup, MessageError> {
+        if !seen.is_empty() {
+            return self.reader.look_up(digest, seen).await;
+        }
+        let pending = match self.reader.cache.join(digest) {
             Turn::Wait(pending) => pending,
             Turn::Lead(lead, pending) => {
                 // On its own: others may wait for it when this caller has left.
@@ -196,6 +257,20 @@ impl Messages {
         Ok(deleted)
     }
 
+    /// Forgets what memory holds of messages that other replicas of the service delete, for as long as
+    /// it is polled.
+    pub async fn hear_forever(self: Arc<Self>) {
+        let Some(Sharing { store, .. }) = &self.sharing else {
+            return;
+        };
+        let cache = &self.reader.cache;
+        let heard = |heard| match heard {
+            Heard::Deleted(digest) => cache.changed(&digest),
+            Heard::Missed => cache.all_changed(),
+        };
+        store.hear_forever(&heard).await;
+    }
+
     /// Removes messages whose time has come, now and then, for as long as it is polled.
     pub async fn expire_forever(self: Arc<Self>) {
         let Reader { store, metrics, .. } = &self.reader;
@@ -236,9 +311,14 @@ impl Reader {
         answer
     }
 
-    /// Disks and file systems do change bytes, so what the store gives is hashed again.
     async fn read(&self, digest: &Digest, seen: &[Token]) -> Answer {
-        let (body, expiry) = match self.store.get(digest, seen).await? {
+        let found = self.store.get(digest, seen).await?;
+        self.see(digest, found).await
+    }
+
+    /// Disks and file systems do change bytes, so what the store gives is hashed again.
+    async fn see(&self, digest: &Digest, found: Found) -> Answer {
+        let (body, expiry) = match found {
             Found::Message(_, expiry) if expiry.has_passed() => return Ok(Lookup::Expired),
             Found::Message(body, expiry) => (body, expiry),
             Found::Deleted { .. } => return Ok(Lookup::Deleted),

@@ -45,6 +45,12 @@ settings! {
         pub answer_created: Flag => Setting::env("ANSWER_CREATED").default("false").allowed("`true` or `false`"),
         /// Longest time that a caller may give a message to live; `0s` refuses every expiry.
         pub max_ttl: GoDuration => Setting::env("MAX_TTL").default("0s").allowed("a duration such as `720h`, or `0s`"),
+        /// How long a message is kept whose caller asks for no expiry; `0s` is for good.
+        pub default_ttl: GoDuration => Setting::env("DEFAULT_TTL").default("0s").allowed("a duration up to `MAX_TTL`, or `0s`"),
+        /// Answers 410 for a message that was deleted or has expired; otherwise 404, as if it had never been there.
+        pub answer_gone: Flag => Setting::env("ANSWER_GONE").default("true").allowed("`true` or `false`"),
+        /// Look-ups a second of one address, on PostgreSQL, that find nothing; beyond it memory and PostgreSQL's replicas alone answer it. 0 is no limit.
+        pub miss_rate: u32 => Setting::env("MISS_RATE").default("1000").allowed("a number of look-ups, or 0"),
         /// Key of the administrator, as `Authorization: Bearer`: without one nothing can be deleted or backed up over HTTP.
         pub admin_key: Option<SecretString> => Setting::env("ADMIN_KEY").secret().allowed("at least 16 letters"),
         /// How often every message is hashed to find damage before a caller does; `0s` never.
@@ -84,6 +90,7 @@ impl Settings {
             also_read: shards("MESSAGE_HASH_POSTGRES_ALSO_READ", &self.postgres_also_read)?,
             connections,
             timeout: self.postgres_timeout.0,
+            on_commit: None,
         };
         let missing = |what: &str| Err(SettingsError(what.to_owned()));
         if all.shards.is_empty() {

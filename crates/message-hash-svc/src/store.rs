@@ -64,6 +64,25 @@ pub trait Backup: Send + Sync {
     ) -> Result<Summary, BackupError>;
 }
 
+/// A store that other replicas of the service use, too.
+#[async_trait]
+pub trait Shared: Send + Sync {
+    /// The message, if it can be had without asking whoever alone can say that there is none.
+    async fn get_nearby(&self, digest: &Digest) -> Option<Found>;
+
+    /// Tells what it hears of deletions, its own too, for as long as it is polled.
+    async fn hear_forever(&self, heard: &(dyn Fn(Heard) + Send + Sync));
+}
+
+/// What was heard of deletions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heard {
+    /// Somebody deleted this message.
+    Deleted(Digest),
+    /// From here on everything is heard; what came before may have been missed.
+    Missed,
+}
+
 /// What went into a backup, or came out of it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Summary {

@@ -5,10 +5,12 @@ use std::net::Ipv4Addr;
 
 use anyhow::{Context, bail, ensure};
 use clap::ArgMatches;
-use reqwest::{Client, Method, RequestBuilder, Response};
+use reqwest::{Body, Client, Method, RequestBuilder, Response};
 use secrecy::ExposeSecret;
 
+use crate::commands::bar::Bar;
 use crate::commands::file_of;
+use crate::commands::piecemeal::Piecemeal;
 use crate::digest::Digest;
 use crate::settings::Settings;
 
@@ -32,7 +34,7 @@ pub(super) async fn put(settings: Settings, args: ArgMatches) -> anyhow::Result<
         &format!("/messages/{digest}"),
     )?
     .header("content-type", OCTETS)
-    .body(message);
+    .body(Body::wrap(Piecemeal::new(message.into())));
     answer(put).await?;
     writeln!(std::io::stdout(), "{digest}")?;
     Ok(())
@@ -51,7 +53,14 @@ pub(super) async fn get(settings: Settings, args: ArgMatches) -> anyhow::Result<
         Method::GET,
         &format!("/messages/{digest}"),
     )?;
-    let message = answer(get.header("accept", OCTETS)).await?.bytes().await?;
+    let mut found = answer(get.header("accept", OCTETS)).await?;
+    let bar = Bar::bytes("receiving", found.content_length());
+    let mut message = Vec::new();
+    while let Some(piece) = found.chunk().await? {
+        bar.add(piece.len());
+        message.extend_from_slice(&piece);
+    }
+    drop(bar);
     ensure!(
         Digest::of(&message) == digest,
         "what came is not the message with this digest"

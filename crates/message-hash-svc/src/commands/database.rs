@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use anyhow::{Context, ensure};
 use clap::ArgMatches;
+use prometheus::Registry;
 use sqlx::postgres::PgConnectOptions;
 
 use crate::commands::bar::Bar;
@@ -30,7 +31,9 @@ pub(super) async fn migrate(settings: Settings, args: ArgMatches) -> anyhow::Res
         }
     };
     for (name, database) in databases {
-        let version = migrate::migrate(&database, to, role).await;
+        let bar = Bar::new("migrating");
+        let version = migrate::migrate(&database, to, role, &|step, of| bar.show(step, of)).await;
+        drop(bar);
         let version = version.with_context(|| format!("migrating {name}"))?;
         say(&format!("{name} has schema version {version}"))?;
     }
@@ -40,7 +43,7 @@ pub(super) async fn migrate(settings: Settings, args: ArgMatches) -> anyhow::Res
 /// Running it again copies what is missing.
 pub(super) async fn copy(settings: Settings) -> anyhow::Result<()> {
     let from = open(&settings)?.context("a service uses the embedded store: stop it first")?;
-    let to = PostgresStore::open(settings.postgres()?);
+    let to = PostgresStore::open(settings.postgres()?, &Registry::new())?;
     let bar = Bar::new("copying");
     let of = from.count().await?;
     let (mut last, mut done, mut damaged) = (None, 0, 0);
@@ -109,7 +112,7 @@ pub(super) async fn rebalance(settings: Settings) -> anyhow::Result<()> {
         settings.postgres_also_read.is_some(),
         "MESSAGE_HASH_POSTGRES_ALSO_READ is not set: nothing is to be moved"
     );
-    let store = PostgresStore::open(settings.postgres()?);
+    let store = PostgresStore::open(settings.postgres()?, &Registry::new())?;
     let bar = Bar::new("moving");
     let moved = store.rebalance(&mut |it| bar.show(it.rows, it.of)).await?;
     drop(bar);

@@ -32,8 +32,10 @@ pub(super) async fn backup(settings: Settings, args: ArgMatches) -> anyhow::Resu
         }
         None => {
             let mut answer = calls::ask(&settings, Method::GET, "/admin/backup").await?;
+            let bar = Bar::bytes("backing up", None);
             while let Some(piece) = answer.chunk().await? {
                 out.write_all(&piece)?;
+                bar.add(piece.len());
             }
         }
     }

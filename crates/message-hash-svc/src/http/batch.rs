@@ -12,15 +12,18 @@ use service_kit::problem::{Problem, UNSUPPORTED_MEDIA_TYPE};
 use crate::digest::Digest;
 use crate::http::Rules;
 use crate::http::answer;
-use crate::http::messages::expiry;
+use crate::http::messages::{asker, expiry};
 use crate::http::refusal::Refusal;
-use crate::message::{Expiry, Message, Shown};
-use crate::messages::{Lookup, MessageError, Messages};
+use crate::message::{Message, Shown};
+use crate::messages::{Asker, Lookup, MessageError, Messages};
 use crate::store::Put;
 use crate::token::Written;
 
 /// Entries of one batch, of all kinds together.
 const MOST_ENTRIES: usize = 1000;
+
+/// Messages that are looked up at once.
+const AT_ONCE: usize = 16;
 
 /// What is to be done: first the puts, by one commit, then the rest.
 #[derive(Deserialize)]
@@ -93,10 +96,15 @@ async fn batch(
     let gets = digests("get", &batch.get)?;
     let asked = digests("exists", &batch.exists)?;
     let Written { outcome, tokens } = put_all(puts, &messages).await?;
+    let looking = Looking {
+        messages: &messages,
+        rules: &rules,
+        asker: asker(&request, &[]),
+    };
     let body = BatchBody {
         put: outcome,
-        get: get_all(&gets, &messages, rules.batch_limit).await?,
-        exists: ask_all(&asked, &messages).await?,
+        get: looking.get_all(&gets).await?,
+        exists: looking.ask_all(&asked).await?,
     };
     let mut response = HttpResponse::Ok();
     answer::place(&mut response, &tokens);
@@ -159,7 +167,7 @@ fn message_of(place: usize, entry: PutEntry, rules: &Rules) -> Result<Message, P
         .into());
     }
     let expiry = match entry.ttl_ms {
-        None => Expiry::Never,
+        None => rules.default_expiry(),
         Some(ttl_ms) => expiry(Some(ttl_ms), rules)?,
     };
     Ok(Message {
@@ -211,21 +219,46 @@ async fn put_all(
     })
 }
 
-async fn get_all(
-    digests: &[Digest],
-    messages: &Messages,
-    limit: usize,
-) -> Result<Vec<GetBody>, Problem> {
-    let mut left = limit;
-    let mut bodies = Vec::with_capacity(digests.len());
-    // A few at once, so that what is looked up and does not fit is little.
-    for some in digests.chunks(16) {
-        let found = join_all(some.iter().map(|digest| messages.look_up(digest, &[]))).await;
-        for (digest, lookup) in some.iter().zip(found) {
-            bodies.push(got(digest, lookup, &mut left)?);
+/// A caller that looks up several messages.
+struct Looking<'a> {
+    messages: &'a Messages,
+    rules: &'a Rules,
+    asker: Asker<'a>,
+}
+
+impl Looking<'_> {
+    async fn get_all(&self, digests: &[Digest]) -> Result<Vec<GetBody>, Problem> {
+        let mut left = self.rules.batch_limit;
+        let mut bodies = Vec::with_capacity(digests.len());
+        // A few at once, so that what is looked up and does not fit is little.
+        for some in digests.chunks(AT_ONCE) {
+            for (digest, lookup) in some.iter().zip(self.look_up(some).await) {
+                bodies.push(got(digest, lookup, &mut left)?);
+            }
         }
+        Ok(bodies)
     }
-    Ok(bodies)
+
+    async fn ask_all(&self, digests: &[Digest]) -> Result<Vec<ExistsBody>, Problem> {
+        let mut bodies = Vec::with_capacity(digests.len());
+        for some in digests.chunks(AT_ONCE) {
+            for (digest, lookup) in some.iter().zip(self.look_up(some).await) {
+                bodies.push(ExistsBody {
+                    digest: digest.to_string(),
+                    exists: matches!(lookup.map_err(Refusal::from)?, Lookup::Found(_)),
+                });
+            }
+        }
+        Ok(bodies)
+    }
+
+    async fn look_up(&self, digests: &[Digest]) -> Vec<Result<Lookup, MessageError>> {
+        let lookups = digests.iter().map(|digest| async {
+            let found = self.messages.look_up(digest, self.asker).await?;
+            Ok(self.rules.told(found))
+        });
+        join_all(lookups).await
+    }
 }
 
 fn got(
@@ -261,18 +294,4 @@ fn show(shown: &Shown, body: &mut GetBody, left: &mut usize) {
         Ok(text) => body.message = Some(text.to_owned()),
         Err(_) => body.message_base64 = Some(BASE64_STANDARD.encode(&shown.body)),
     }
-}
-
-async fn ask_all(digests: &[Digest], messages: &Messages) -> Result<Vec<ExistsBody>, Problem> {
-    let mut bodies = Vec::with_capacity(digests.len());
-    for some in digests.chunks(16) {
-        let found = join_all(some.iter().map(|digest| messages.look_up(digest, &[]))).await;
-        for (digest, lookup) in some.iter().zip(found) {
-            bodies.push(ExistsBody {
-                digest: digest.to_string(),
-                exists: matches!(lookup.map_err(Refusal::from)?, Lookup::Found(_)),
-            });
-        }
-    }
-    Ok(bodies)
 }

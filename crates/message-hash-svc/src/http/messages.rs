@@ -17,8 +17,9 @@ use crate::digest::Digest;
 use crate::http::refusal::Refusal;
 use crate::http::{Rules, admin, answer, upload};
 use crate::message::{Expiry, Message};
-use crate::messages::{Lookup, Messages};
+use crate::messages::{Asker, Lookup, Messages};
 use crate::store::Put;
+use crate::token::Token;
 
 /// How long a message is to be kept.
 #[derive(Deserialize)]
@@ -66,7 +67,8 @@ async fn get(
 ) -> Result<HttpResponse, Refusal> {
     let digest = digest_in(&request).ok_or(Refusal::NotFound)?;
     let seen = answer::seen(&request)?;
-    match messages.look_up(&digest, &seen).await? {
+    let found = messages.look_up(&digest, asker(&request, &seen)).await?;
+    match rules.told(found) {
         Lookup::Found(shown) => answer::message(&request, &shown, &rules),
         Lookup::Deleted => Err(Refusal::Deleted),
         Lookup::Expired => Err(Refusal::Expired),
@@ -107,6 +109,12 @@ async fn put(
     Ok(answer::digest(&request, &digest, status, &put.tokens))
 }
 
+/// Who calls, and what it has seen.
+pub(super) fn asker<'a>(request: &HttpRequest, seen: &'a [Token]) -> Asker<'a> {
+    let address = request.peer_addr().map(|peer| peer.ip());
+    Asker { seen, address }
+}
+
 /// The digest in the path; `None` for what is none.
 pub(super) fn digest_in(request: &HttpRequest) -> Option<Digest> {
     request.match_info().query("digest").parse().ok()
@@ -117,7 +125,7 @@ fn expiry_in(request: &HttpRequest, rules: &Rules) -> Result<Expiry, Refusal> {
     let query = web::Query::<Ttl>::from_query(request.query_string())
         .map_err(|err| Refusal::Malformed(format!("query: {err}")))?;
     match &query.ttl_ms {
-        None => Ok(Expiry::Never),
+        None => Ok(rules.default_expiry()),
         Some(text) => expiry(text.parse().ok(), rules),
     }
 }

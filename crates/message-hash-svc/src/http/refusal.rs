@@ -34,6 +34,8 @@ problem_kinds! {
             "`Content-Range` tells how many it has.";
         DIGEST_MISMATCH: "digest-mismatch", 422, "The body does not have the digest that was promised.", false,
             "Nothing was kept: compare both digests, and send the body again.";
+        TOO_MANY_MISSES: "too-many-misses", 429, "Too much was asked for that is not there.", true,
+            "Come again after `Retry-After`, or raise `MESSAGE_HASH_MISS_RATE`.";
         MESSAGE_DAMAGED: "message-damaged", 500, "The stored message does not have its digest any more.", false,
             "Post the message again, which mends it; look at the disk.";
         NO_BACKUP: "unsupported-by-store", 501, "The store is not backed up by this service.", false,
@@ -102,6 +104,7 @@ impl Refusal {
             }
             Self::Message(MessageError::Blocked(_)) => &MESSAGE_BLOCKED,
             Self::Message(MessageError::Damaged(_)) => &MESSAGE_DAMAGED,
+            Self::Message(MessageError::TooManyMisses) => &TOO_MANY_MISSES,
             Self::Message(MessageError::Store(_) | MessageError::Abandoned) => &STORE_UNAVAILABLE,
         }
     }

@@ -153,6 +153,16 @@ impl Cache {
         }
     }
 
+    /// Any message may have been deleted: nothing that look-ups found before says anything any more.
+    pub(super) fn all_changed(&self) {
+        for stripe in &self.stripes {
+            stripe.lock().unwrap_or_else(PoisonError::into_inner).epoch += 1;
+        }
+        if let Some(done) = &self.done {
+            done.clear();
+        }
+    }
+
     /// Bytes that it holds.
     pub(super) fn bytes(&self) -> u64 {
         self.done.as_ref().map_or(0, sync::Cache::weight)

@@ -1,6 +1,8 @@
 //! Messages in PostgreSQL: one primary or several, each with its replicas.
 
 mod columns;
+mod hear;
+mod metrics;
 pub mod migrate;
 pub mod options;
 mod place;
@@ -11,21 +13,25 @@ mod sql;
 mod write;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use durable::Commit;
 use futures_util::future::{join_all, try_join_all};
+use prometheus::Registry;
 use service_kit::health::Readiness;
 
 use crate::digest::Digest;
 use crate::message::Message;
 use crate::store::postgres::columns::row_of;
+use crate::store::postgres::metrics::{Pools, PostgresMetrics};
 use crate::store::postgres::options::ShardOptions;
 use crate::store::postgres::place::Places;
 use crate::store::postgres::shard::Shard;
 use crate::store::postgres::write::Leave;
 use crate::store::row::Row;
-use crate::store::{Found, MessageStore, Put, StoreError};
+use crate::store::{Found, Heard, MessageStore, Put, Shared, StoreError};
 use crate::token::{Token, Written};
 
 /// How PostgreSQL is to be used.
@@ -38,7 +44,12 @@ pub struct PostgresOptions {
     pub connections: u32,
     /// How long a server may take for one call.
     pub timeout: Duration,
+    /// Who is told of every batch of posts that was committed.
+    pub on_commit: Option<OnCommit>,
 }
+
+/// Who is told of every batch of posts that was committed.
+pub type OnCommit = Arc<dyn Fn(&Commit) + Send + Sync>;
 
 /// A [`MessageStore`] on one or several PostgreSQL primaries.
 pub struct PostgresStore {
@@ -47,20 +58,34 @@ pub struct PostgresStore {
 }
 
 impl PostgresStore {
-    /// Makes the pools; connections are opened when they are needed. To be called on the runtime that
-    /// lives longest.
-    #[must_use]
-    pub fn open(options: PostgresOptions) -> Self {
+    /// Makes the pools, and shows in `registry` what they do; connections are opened when they are
+    /// needed. To be called on the runtime that lives longest.
+    ///
+    /// # Errors
+    ///
+    /// A metric of one of the names is there already.
+    pub fn open(options: PostgresOptions, registry: &Registry) -> prometheus::Result<Self> {
+        let metrics = PostgresMetrics::register(registry)?;
+        let limits = (options.connections, options.timeout);
         let open = |shards: Vec<ShardOptions>| {
-            let shards = shards.into_iter();
-            let shards = shards.map(|it| Shard::open(it, options.connections, options.timeout));
+            let shards = shards
+                .into_iter()
+                .map(|it| Shard::open(it, limits, &metrics, options.on_commit.clone()));
             Places::new(shards.collect())
         };
-        let also = (!options.also_read.is_empty()).then(|| open(options.also_read));
-        Self {
+        let store = Self {
+            also: (!options.also_read.is_empty()).then(|| open(options.also_read)),
             places: open(options.shards),
-            also,
-        }
+        };
+        let pools = store.all_shards().flat_map(|shard| shard.pools()).collect();
+        Pools::register(pools, registry)?;
+        Ok(store)
+    }
+
+    /// Those of today, and those that messages move to or from.
+    fn all_shards(&self) -> impl Iterator<Item = &Arc<Shard>> {
+        let also = self.also.iter().flat_map(|also| &also.shards);
+        self.places.shards.iter().chain(also)
     }
 
     /// Where a digest may be besides its place, while messages move.
@@ -194,6 +219,19 @@ impl MessageStore for PostgresStore {
     async fn count(&self) -> Result<u64, StoreError> {
         let counts = self.places.shards.iter().map(|shard| shard.count());
         Ok(try_join_all(counts).await?.into_iter().sum())
+    }
+}
+
+#[async_trait]
+impl Shared for PostgresStore {
+    async fn get_nearby(&self, digest: &Digest) -> Option<Found> {
+        let here = self.places.of(digest);
+        here.get_from_replica(digest).await.map(Found::from)
+    }
+
+    async fn hear_forever(&self, heard: &(dyn Fn(Heard) + Send + Sync)) {
+        let shards = self.all_shards();
+        join_all(shards.map(|shard| hear::hear_forever(shard, heard))).await;
     }
 }
 

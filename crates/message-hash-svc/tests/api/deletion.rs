@@ -103,3 +103,18 @@ async fn only_the_administrator_deletes() {
     assert_eq!(refused.problem(), (403, "admin-off".to_owned()));
     assert_ne!(off.get(&format!("/messages/{digest}")).await, not_found());
 }
+
+#[tokio::test]
+async fn where_it_is_not_to_be_told_what_is_gone_was_never_there() {
+    let key = "of all the ring bearers";
+    let settings = [("ADMIN_KEY", key), ("ANSWER_GONE", "false")];
+    let app = App::start_with(&settings).await;
+    let digest = app.keep("foo").await;
+    let path = format!("/messages/{digest}");
+    assert_eq!(app.call("DELETE", &path, &[KEY], "").await.status, 204);
+    assert_eq!(app.get(&path).await, not_found());
+    let batch = format!(r#"{{"get":["{digest}"]}}"#);
+    let content = "content-type: application/json";
+    let batch = app.call("POST", "/messages:batch", &[content], batch).await;
+    assert_eq!(batch.json()["get"][0]["outcome"], "missing");
+}

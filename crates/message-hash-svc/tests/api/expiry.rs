@@ -107,3 +107,38 @@ async fn a_time_to_live_that_is_not_allowed_is_refused() {
             .contains("MESSAGE_HASH_MAX_TTL")
     );
 }
+
+#[tokio::test]
+async fn who_asks_for_no_expiry_gets_the_one_that_is_set_for_all() {
+    let refused = testbed::Service::new("message-hash-svc")
+        .env("MESSAGE_HASH_DEFAULT_TTL", "2h")
+        .env("MESSAGE_HASH_MAX_TTL", "1h")
+        .start()
+        .await;
+    let refused = format!("{:#}", refused.err().unwrap());
+    assert!(
+        refused.contains("at most MESSAGE_HASH_MAX_TTL"),
+        "{refused}"
+    );
+
+    let app = App::start_with(&[("MAX_TTL", "1h"), ("DEFAULT_TTL", "10m")]).await;
+    app.call("POST", "/messages", &[TEXT], "a").await;
+    let (b, c) = (Digest::of(b"b"), Digest::of(b"c"));
+    app.call("PUT", &format!("/messages/{b}"), &[TEXT], "b")
+        .await;
+    let batch = r#"{"put":[{"message":"c"},{"message":"d","ttl_ms":3600000}]}"#;
+    let json = "content-type: application/json";
+    app.call("POST", "/messages:batch", &[json], batch).await;
+    let within = async |digest: Digest| {
+        let reply = app
+            .call("GET", &format!("/messages/{digest}"), &[], "")
+            .await;
+        let cache = reply.header("cache-control").to_owned();
+        let age = cache.strip_prefix("public, max-age=").unwrap();
+        age.parse::<u64>().unwrap()
+    };
+    for digest in [Digest::of(b"a"), b, c] {
+        assert!((500..=600).contains(&within(digest).await), "{digest}");
+    }
+    assert!((3500..=3600).contains(&within(Digest::of(b"d")).await));
+}

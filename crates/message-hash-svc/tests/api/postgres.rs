@@ -1,7 +1,10 @@
 //! The service on PostgreSQL.
 
+mod deletions;
 mod faults;
 mod keeping;
+mod measures;
+mod misses;
 mod moving;
 mod rolling;
 

@@ -17,7 +17,8 @@ const STEPS: &str = "message_hash.migrations";
 
 /// Brings a database to version `to`, or to the last one, and lets `role` work with it.
 ///
-/// Several at once wait for each other.
+/// Several at once wait for each other. `told` hears how many steps of how many were taken: one may
+/// rewrite a large table.
 ///
 /// # Errors
 ///
@@ -26,6 +27,7 @@ pub async fn migrate(
     database: &PgConnectOptions,
     to: Option<i64>,
     role: Option<&str>,
+    told: &dyn Fn(u64, u64),
 ) -> anyhow::Result<i64> {
     let mut connection = database.connect().await.context("connecting")?;
     let mut migrator = Migrator::with_migrations(steps());
@@ -33,9 +35,14 @@ pub async fn migrate(
     migrator.create_schema(SCHEMA);
     // A later version of this service may have been here.
     migrator.set_ignore_missing(true);
-    let last = steps().last().map_or(0, |step| step.version);
-    let to = to.unwrap_or(last);
-    migrator.run_to(to, &mut connection).await?;
+    let steps = steps().into_iter().map(|step| step.version);
+    let steps: Vec<i64> = steps
+        .filter(|step| to.is_none_or(|to| *step <= to))
+        .collect();
+    for (taken, step) in steps.iter().enumerate() {
+        told(taken as u64, steps.len() as u64);
+        migrator.run_to(*step, &mut connection).await?;
+    }
     if let Some(role) = role {
         grant(&mut connection, role).await?;
     }

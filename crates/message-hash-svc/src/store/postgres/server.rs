@@ -12,6 +12,7 @@ use tokio::runtime::Handle;
 use tokio::time::sleep;
 
 use crate::store::StoreError;
+use crate::store::postgres::metrics::{Calls, NotAsked};
 use crate::store::postgres::sql;
 use crate::token::Token;
 
@@ -40,6 +41,8 @@ const SESSION: [(&str, &str); 4] = [
 
 /// A pool of connections, and a breaker before it.
 pub(super) struct Server {
+    name: String,
+    calls: Calls,
     pool: PgPool,
     breaker: Arc<Breaker>,
     timeout: Duration,
@@ -50,7 +53,13 @@ pub(super) struct Server {
 }
 
 impl Server {
-    pub(super) fn new(options: PgConnectOptions, connections: u32, timeout: Duration) -> Self {
+    /// Makes a pool of up to `connections` that is called `name`; `calls` counts what is done on it.
+    pub(super) fn new(
+        name: String,
+        calls: Calls,
+        options: PgConnectOptions,
+        (connections, timeout): (u32, Duration),
+    ) -> Self {
         let breaker = Arc::<Breaker>::default();
         let on_release = Arc::clone(&breaker);
         let pool = PgPoolOptions::new()
@@ -84,6 +93,8 @@ impl Server {
                     .options(SESSION),
             );
         Self {
+            name,
+            calls,
             pool,
             breaker,
             timeout,
@@ -102,21 +113,34 @@ impl Server {
         T: Send + 'static,
         F: Future<Output = Result<T, sqlx::Error>> + Send + 'static,
     {
-        let passed = self.breaker.pass()?;
+        let passed = self.breaker.pass().inspect_err(|_| {
+            self.calls.not_asked(NotAsked::Resting);
+        })?;
+        let started = Instant::now();
         let (pool, limit) = (self.pool.clone(), self.timeout);
         let done = self.runtime.spawn(async move {
             let outcome = attempts(&pool, &passed.breaker, limit, doing).await;
             passed.report(outcome.is_err_and_down(&pool));
             outcome
         });
-        match done.await {
-            Ok(Ok(value)) => Ok(value),
+        let done = done.await;
+        let took = started.elapsed();
+        match done {
+            Ok(Ok(value)) => {
+                self.calls.done(true, took);
+                Ok(value)
+            }
             Ok(Err(Fault::Sql(sqlx::Error::PoolTimedOut))) if self.pool.size() > 0 => {
+                self.calls.not_asked(NotAsked::PoolFull);
                 complaint::complain("postgres-pool", "every connection is taken");
                 Err(StoreError::Busy)
             }
-            Ok(Err(Fault::Sql(fault))) => Err(StoreError::Unavailable(Arc::new(fault))),
+            Ok(Err(Fault::Sql(fault))) => {
+                self.calls.done(false, took);
+                Err(StoreError::Unavailable(Arc::new(fault)))
+            }
             Ok(Err(Fault::Silent(limit))) => {
+                self.calls.done(false, took);
                 Err(unavailable(format!("no answer within {limit:?}")))
             }
             Err(_) => Err(unavailable("the process is ending".to_owned())),
@@ -125,6 +149,27 @@ impl Server {
 }
 
 impl Server {
+    /// What the pool is called.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Connections that are used, and that are idle.
+    pub(super) fn connections(&self) -> (usize, usize) {
+        let idle = self.pool.num_idle();
+        (
+            usize::try_from(self.pool.size())
+                .unwrap_or(idle)
+                .saturating_sub(idle),
+            idle,
+        )
+    }
+
+    /// Whether it answered when it was last asked.
+    pub(super) fn is_up(&self) -> bool {
+        !self.breaker.is_open()
+    }
+
     /// Whether this replica has come as far as `token`.
     pub(super) async fn has_replayed(&self, token: &Token) -> bool {
         let is_past = |(timeline, lsn): (u32, u64)| timeline == token.timeline && lsn >= token.lsn;

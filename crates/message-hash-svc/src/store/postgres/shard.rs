@@ -5,16 +5,20 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use prometheus::IntCounter;
 use sqlx::PgPool;
+use sqlx::postgres::PgConnectOptions;
 use tokio::sync::Semaphore;
 
 use crate::digest::Digest;
 use crate::message::{Expiry, Message, Moment};
+use crate::store::postgres::OnCommit;
 use crate::store::postgres::columns::{Columns, Raw, is_sound, millis, row_of};
+use crate::store::postgres::metrics::PostgresMetrics;
 use crate::store::postgres::options::ShardOptions;
 use crate::store::postgres::server::Server;
 use crate::store::postgres::sql;
-use crate::store::postgres::write::{self, Leave, Writer};
+use crate::store::postgres::write::{self, Leave, Place, Writer};
 use crate::store::row::{self, Row};
 use crate::store::{Put, StoreError};
 use crate::token::{Token, Written};
@@ -32,35 +36,59 @@ const DELETED_MOST: usize = 100_000;
 pub(super) struct Shard {
     pub(super) name: String,
     pub(super) weight: f64,
+    address: PgConnectOptions,
     /// Writes, and what the administrator does.
     primary: Arc<Server>,
     writer: Writer,
     /// Look-ups at the primary: they have connections of their own.
-    authority: Server,
-    replicas: Vec<Server>,
+    authority: Arc<Server>,
+    replicas: Vec<Arc<Server>>,
     next_replica: AtomicUsize,
     deleted: Mutex<HashMap<Digest, Instant>>,
     misses: Semaphore,
     misses_waiting: Semaphore,
+    replica_misses: IntCounter,
 }
 
 impl Shard {
-    pub(super) fn open(options: ShardOptions, connections: u32, timeout: Duration) -> Arc<Self> {
-        let server = |of| Server::new(of, connections, timeout);
-        let primary = Arc::new(server(options.primary.clone()));
-        let has_replicas = !options.replicas.is_empty();
-        let writer = Writer::start(Arc::clone(&primary), &options.name, has_replicas);
+    /// Makes the pools of a shard, each of up to some connections, whose calls may take some time.
+    pub(super) fn open(
+        options: ShardOptions,
+        limits: (u32, Duration),
+        metrics: &PostgresMetrics,
+        on_commit: Option<OnCommit>,
+    ) -> Arc<Self> {
+        let server = |pool: String, of| {
+            let calls = metrics.calls(&options.name, &pool);
+            Arc::new(Server::new(pool, calls, of, limits))
+        };
+        let primary = server("primary".to_owned(), options.primary.clone());
+        let authority = server("primary-lookups".to_owned(), options.primary.clone());
+        let replicas = options.replicas.iter().cloned().enumerate();
+        let replicas: Vec<_> = replicas
+            .map(|(place, of)| server(format!("replica-{}", place + 1), of))
+            .collect();
+        let place = Place {
+            primary: Arc::clone(&primary),
+            shard: options.name.clone(),
+            has_replicas: !replicas.is_empty(),
+            on_commit,
+        };
+        let writer = Writer::start(place);
+        let replica_misses = metrics.replica_misses(&options.name);
         Arc::new(Self {
             name: options.name,
             weight: options.weight,
+            address: options.primary,
             primary,
             writer,
-            authority: server(options.primary),
-            replicas: options.replicas.into_iter().map(server).collect(),
+            authority,
+            replicas,
             next_replica: AtomicUsize::new(0),
             deleted: Mutex::default(),
             misses: Semaphore::new(MISSES),
             misses_waiting: Semaphore::new(MISSES_WAITING),
+            replica_misses,
         })
     }
 
@@ -92,16 +120,27 @@ impl Shard {
             }
             return Ok(self.get_from_primary(digest).await?.map(row_of));
         }
-        if !self.was_deleted_here(digest)
-            && let Some(replica) = self.replica()
-            && let Ok(Some(found)) = look_up(replica, digest).await
-            && let Row::Body(body, expiry) = row_of(found)
-            && !expiry.has_passed()
-            && Digest::of(&body) == *digest
-        {
-            return Ok(Some(Row::Body(body, expiry)));
+        if let Some(found) = self.get_from_replica(digest).await {
+            return Ok(Some(found));
+        }
+        if self.has_replicas() {
+            self.replica_misses.inc();
         }
         Ok(self.get_from_primary(digest).await?.map(row_of))
+    }
+
+    /// The message, if the replica whose turn it is has it and is right about it.
+    pub(super) async fn get_from_replica(&self, digest: &Digest) -> Option<Row> {
+        if self.was_deleted_here(digest) {
+            return None;
+        }
+        let found = look_up(self.replica()?, digest).await.ok().flatten()?;
+        match row_of(found) {
+            Row::Body(body, expiry) if !expiry.has_passed() && Digest::of(&body) == *digest => {
+                Some(Row::Body(body, expiry))
+            }
+            _ => None,
+        }
     }
 
     pub(super) async fn get_from_primary(
@@ -245,12 +284,24 @@ impl Shard {
         self.authority.call(version).await
     }
 
+    /// All pools, with the name of the shard.
+    pub(super) fn pools(&self) -> impl Iterator<Item = (String, Arc<Server>)> {
+        let at_primary = [&self.primary, &self.authority];
+        let all = at_primary.into_iter().chain(&self.replicas);
+        all.map(|server| (self.name.clone(), Arc::clone(server)))
+    }
+
+    /// Where the primary is.
+    pub(super) fn address(&self) -> PgConnectOptions {
+        self.address.clone()
+    }
+
     pub(super) fn has_replicas(&self) -> bool {
         !self.replicas.is_empty()
     }
 
     /// The replicas take turns.
-    fn replica(&self) -> Option<&Server> {
+    fn replica(&self) -> Option<&Arc<Server>> {
         if self.replicas.is_empty() {
             return None;
         }
@@ -258,7 +309,8 @@ impl Shard {
         self.replicas.get(turn % self.replicas.len())
     }
 
-    fn remember_deleted(&self, digest: Digest) {
+    /// From now on the primary alone says what is known of `digest`, for a while.
+    pub(super) fn remember_deleted(&self, digest: Digest) {
         if self.replicas.is_empty() {
             return;
         }

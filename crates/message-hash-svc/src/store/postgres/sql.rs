@@ -48,6 +48,12 @@ pub(super) const EXPIRE: &str = "DELETE FROM message_hash.message WHERE digest I
     (SELECT digest FROM message_hash.message WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2) \
     AND expires_at <= $1";
 
+/// Where deletions are told, to all replicas of the service.
+pub(super) const DELETIONS: &str = "message_hash_deletions";
+
+/// Tells a deletion when it is committed.
+pub(super) const TELL: &str = "SELECT pg_notify('message_hash_deletions', $1)";
+
 /// A page of rows.
 pub(super) const PAGE: &str = "SELECT digest, codec, body, expires_at FROM message_hash.message \
     WHERE digest > $1 ORDER BY digest LIMIT $2";

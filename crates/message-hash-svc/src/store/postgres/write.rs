@@ -2,12 +2,15 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Instant;
 
+use durable::Commit;
 use sqlx::PgPool;
 use tokio::sync::{Mutex as AsyncMutex, mpsc, oneshot};
 
 use crate::digest::Digest;
 use crate::message::Message;
+use crate::store::postgres::OnCommit;
 use crate::store::postgres::columns::{
     BLOCKING_TOMBSTONE, Columns, Raw, TOMBSTONE, millis, row_of,
 };
@@ -45,21 +48,17 @@ pub(super) struct Writer {
 }
 
 /// Where is written, and how to tell how far.
-struct Place {
-    primary: Arc<Server>,
-    shard: String,
-    has_replicas: bool,
+pub(super) struct Place {
+    pub(super) primary: Arc<Server>,
+    pub(super) shard: String,
+    pub(super) has_replicas: bool,
+    pub(super) on_commit: Option<OnCommit>,
 }
 
 impl Writer {
     /// Starts the tasks that write; they end with the last clone.
-    pub(super) fn start(primary: Arc<Server>, shard: &str, has_replicas: bool) -> Self {
+    pub(super) fn start(place: Place) -> Self {
         let (queue, jobs) = mpsc::channel(QUEUE);
-        let place = Place {
-            primary,
-            shard: shard.to_owned(),
-            has_replicas,
-        };
         let place = Arc::new(place);
         let jobs = Arc::new(AsyncMutex::new(jobs));
         for _ in 0..WRITERS {
@@ -151,8 +150,17 @@ async fn write(place: &Place, batch: Vec<Job>) {
         entry.1.expiry = entry.1.expiry.max(message.expiry);
     }
     let wanted = Arc::new(wanted);
+    let (rows, started) = (Arc::clone(&wanted), Instant::now());
     let put = move |pool| put(pool, Arc::clone(&wanted));
     let outcome = place.primary.call(put).await;
+    if let (Ok(_), Some(told)) = (&outcome, &place.on_commit) {
+        told(&Commit {
+            jobs: batch.len(),
+            rows: rows.len(),
+            bytes: rows.values().map(|(encoded, _)| encoded.bytes.len()).sum(),
+            took: started.elapsed(),
+        });
+    }
     let token = match &outcome {
         Ok(_) => place.token().await,
         Err(_) => None,
@@ -287,6 +295,10 @@ pub(super) async fn delete(
         .bind(codec)
         .bind(&[][..] as &[u8])
         .bind(None::<i64>)
+        .execute(&mut *transaction)
+        .await?;
+    sqlx::query(sql::TELL)
+        .bind(digest.to_string())
         .execute(&mut *transaction)
         .await?;
     transaction.commit().await?;
