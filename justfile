@@ -7,11 +7,11 @@ services := "--bin shared-lock-svc --bin hostname-svc --bin message-hash-svc"
 default:
     @just --list --unsorted
 
-# Run the three services here until Ctrl-C; `just up real` on a real etcd and OpenBao, `--first-port 9080` elsewhere
+# Run the three services here until Ctrl-C; `just up real` on a real etcd, OpenBao and PostgreSQL, `--first-port 9080` elsewhere
 [group('run')]
 [no-exit-message]
 up *args:
-    {{ if args =~ '(^| )real( |$)' { "crates/testbed/servers/install.sh" } else { "" } }}
+    {{ if args =~ '(^| )real( |$)' { "crates/testbed/servers/install.sh --postgres-is-optional" } else { "" } }}
     cargo build --locked --bin up {{ services }}
     @exec cargo run --locked --quiet --bin up -- {{ args }}
 
@@ -20,7 +20,7 @@ up *args:
 down:
     @cargo run --locked --quiet --bin up -- down
 
-# Install the etcd and OpenBao that the tests and `just up real` start
+# Install the etcd and OpenBao that the tests and `just up real` start, and look for PostgreSQL
 [group('test')]
 servers:
     @crates/testbed/servers/install.sh

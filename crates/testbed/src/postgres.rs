@@ -2,7 +2,8 @@
 
 use std::{
     ffi::OsString,
-    os::unix::fs::chown,
+    fs,
+    os::unix::fs::{DirBuilderExt, chown},
     path::{Path, PathBuf},
     process::Command,
     sync::Arc,
@@ -41,7 +42,7 @@ pub struct Postgres {
     settings: Vec<String>,
     slot: Slot,
     /// Removed when the server is dropped.
-    _scratch: Scratch,
+    _scratch: Option<Scratch>,
 }
 
 impl Postgres {
@@ -59,22 +60,28 @@ impl Postgres {
     /// When there is no PostgreSQL, or it does not get ready.
     pub async fn start_with(settings: &[&str]) -> Result<Self> {
         let scratch = Scratch::new("postgres")?;
-        let data = give_away(scratch.path())?;
-        let mut initdb = tool("initdb")?;
-        initdb
-            .arg("--pgdata")
-            .arg(&data)
-            .args(["--username", OWNER])
-            .args([
-                "--auth",
-                "trust",
-                "--encoding",
-                "UTF8",
-                "--no-locale",
-                "--no-sync",
-            ]);
-        run(initdb).await?;
-        Self::open(scratch, data, settings).await
+        let data = give_away(scratch.path(), "data")?;
+        init(&data, &["--no-sync"]).await?;
+        Self::launch(Some(scratch), data, free_port()?, settings).await
+    }
+
+    /// Starts a primary on the data that `dir` may already hold. It outlives the value.
+    ///
+    /// # Errors
+    /// When there is no PostgreSQL, or it does not get ready.
+    pub async fn open(dir: &Path, port: u16) -> Result<Self> {
+        let data = dir.join("data");
+        if !data.exists() {
+            fs::create_dir_all(dir)?;
+            // What was begun and not ended is no database.
+            let begun = dir.join("begun");
+            if begun.exists() {
+                fs::remove_dir_all(&begun)?;
+            }
+            init(&give_away(dir, "begun")?, &[]).await?;
+            fs::rename(begun, &data)?;
+        }
+        Self::launch(None, data, port, &["autovacuum=on"]).await
     }
 
     /// Starts a replica that streams from this server.
@@ -83,7 +90,7 @@ impl Postgres {
     /// When the copy fails, or it does not get ready.
     pub async fn replica(&self) -> Result<Self> {
         let scratch = Scratch::new("postgres-replica")?;
-        let data = give_away(scratch.path())?;
+        let data = give_away(scratch.path(), "data")?;
         let mut copy = tool("pg_basebackup")?;
         copy.arg("--pgdata")
             .arg(&data)
@@ -96,11 +103,15 @@ impl Postgres {
                 "--no-sync",
             ]);
         run(copy).await?;
-        Self::open(scratch, data, &[]).await
+        Self::launch(Some(scratch), data, free_port()?, &[]).await
     }
 
-    async fn open(scratch: Scratch, data: PathBuf, settings: &[&str]) -> Result<Self> {
-        let port = free_port()?;
+    async fn launch(
+        scratch: Option<Scratch>,
+        data: PathBuf,
+        port: u16,
+        settings: &[&str],
+    ) -> Result<Self> {
         let settings = [SETTINGS, settings].concat();
         let settings: Vec<String> = settings.into_iter().map(str::to_owned).collect();
         let process = spawn(&data, port, &settings)?;
@@ -211,6 +222,19 @@ fn spawn(data: &Path, port: u16, settings: &[String]) -> Result<Process> {
     Launch::new("postgres", program).args(line).spawn()
 }
 
+/// Makes an empty cluster in the directory `data`.
+async fn init(data: &Path, more: &[&str]) -> Result<()> {
+    let mut initdb = tool("initdb")?;
+    initdb
+        .arg("--pgdata")
+        .arg(data)
+        .args(["--username", OWNER])
+        .args(["--auth", "trust", "--encoding", "UTF8", "--no-locale"])
+        .args(more);
+    run(initdb).await?;
+    Ok(())
+}
+
 /// One of PostgreSQL's programs, to be run by whoever may run it.
 fn tool(name: &str) -> Result<Command> {
     let mut line = unprivileged()?;
@@ -255,7 +279,7 @@ fn other_user() -> Result<Option<(u32, u32)>> {
     if !geteuid().is_root() {
         return Ok(None);
     }
-    let users = std::fs::read_to_string("/etc/passwd")?;
+    let users = fs::read_to_string("/etc/passwd")?;
     let found = ["postgres", "nobody"].into_iter().find_map(|name| {
         let line = users
             .lines()
@@ -268,11 +292,10 @@ fn other_user() -> Result<Option<(u32, u32)>> {
         .context("root may not run PostgreSQL, and there is no user `postgres` or `nobody`")
 }
 
-/// The data directory below `scratch`, owned by whoever runs the server.
-fn give_away(scratch: &Path) -> Result<PathBuf> {
-    use std::os::unix::fs::DirBuilderExt;
-    let data = scratch.join("data");
-    std::fs::DirBuilder::new().mode(0o700).create(&data)?;
+/// A new directory below `dir`, owned by whoever runs the server.
+fn give_away(dir: &Path, name: &str) -> Result<PathBuf> {
+    let data = dir.join(name);
+    fs::DirBuilder::new().mode(0o700).create(&data)?;
     if let Some((user, group)) = other_user()? {
         chown(&data, Some(user), Some(group))?;
     }

@@ -8,8 +8,8 @@ use testbed::{Launch, Process, Scratch, build, eventually, free_ports};
 use crate::processes::runs;
 
 const SERVICES: [&str; 3] = ["shared-lock-svc", "hostname-svc", "message-hash-svc"];
-/// Three services, and four ports of etcd and OpenBao.
-const PORTS: u16 = 7;
+/// Three services, four ports of etcd and OpenBao, one of PostgreSQL.
+const PORTS: u16 = 8;
 const LONG: Duration = Duration::from_secs(60);
 
 /// A place for one run after the other.
@@ -47,6 +47,15 @@ impl Place {
             told = up.log().wait_for("so everything works", LONG) => told.unwrap(),
         }
         up
+    }
+
+    async fn message(
+        &self,
+        call: impl Fn(reqwest::Client, String) -> reqwest::RequestBuilder,
+    ) -> Value {
+        let url = format!("http://127.0.0.1:{}/messages", self.first_port + 2);
+        let answer = call(reqwest::Client::new(), url).send().await.unwrap();
+        answer.json().await.unwrap()
     }
 
     async fn hostname(&self) -> Value {
@@ -180,14 +189,23 @@ async fn a_second_run_is_told_of_the_first_and_down_ends_it() {
 async fn real_servers_keep_their_data_and_their_keys_from_run_to_run() {
     let mut place = Place::new();
     let first = place.running("real").await;
-    assert_eq!(children(&first).len(), SERVICES.len() + 2);
+    assert_eq!(children(&first).len(), SERVICES.len() + 3);
     says_where_all_is_and_nothing_of_the_stores(&place, &first);
     assert_eq!(place.hostname().await, "splunkweb1dev");
+    let body = json!({ "message": "foo" });
+    let posted = place
+        .message(|client, url| client.post(url).json(&body))
+        .await;
     assert!(first.terminate(LONG).await.unwrap().success());
     // Elsewhere, on the same data.
     place.first_port = free_ports(PORTS).unwrap();
     let second = place.running("real").await;
     assert_eq!(place.hostname().await, "splunkweb2dev");
+    let digest = posted["digest"].as_str().unwrap();
+    let found = place
+        .message(|client, url| client.get(format!("{url}/{digest}")))
+        .await;
+    assert_eq!(found, body);
     let keys = Command::new("stat")
         .args(["-c", "%a"])
         .arg(place.dir.path().join("real/openbao/keys.json"))
@@ -200,13 +218,15 @@ async fn real_servers_keep_their_data_and_their_keys_from_run_to_run() {
 fn says_where_all_is_and_nothing_of_the_stores(place: &Place, up: &Process) {
     let said = up.log().text();
     let real = place.dir.path().join("real");
-    for told in ["log/etcd.log", "log/openbao.log", "openbao/keys.json", "\n"] {
+    let logs = ["log/etcd.log", "log/openbao.log", "log/postgres.log"];
+    for told in logs.into_iter().chain(["openbao/keys.json", "\n"]) {
         let told = format!("{}/{told}", real.display());
         assert!(said.contains(&told), "{told} is missing: {said}");
     }
     for (store, line) in [
         ("etcd", "\"level\":"),
         ("openbao", "OpenBao server started!"),
+        ("postgres", "database system is ready"),
     ] {
         let log = std::fs::read_to_string(real.join(format!("log/{store}.log"))).unwrap();
         assert!(log.contains(line), "{log}");

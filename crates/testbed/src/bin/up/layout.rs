@@ -27,9 +27,12 @@ pub(crate) enum Listener {
     EtcdPeers,
     OpenBao,
     OpenBaoPeers,
+    Postgres,
 }
 
-use Listener::{Etcd, EtcdPeers, Hostname, MessageHash, OpenBao, OpenBaoPeers, SharedLock};
+use Listener::{
+    Etcd, EtcdPeers, Hostname, MessageHash, OpenBao, OpenBaoPeers, Postgres, SharedLock,
+};
 
 impl Layout {
     pub(crate) fn new(mode: Mode, first_port: u16, dir: Option<PathBuf>) -> Self {
@@ -78,7 +81,7 @@ impl Layout {
     pub(crate) fn check_ports(&self) -> Result<()> {
         let mut listeners = vec![SharedLock, Hostname, MessageHash];
         if self.mode == Mode::Real {
-            listeners.extend([Etcd, EtcdPeers, OpenBao, OpenBaoPeers]);
+            listeners.extend([Etcd, EtcdPeers, OpenBao, OpenBaoPeers, Postgres]);
         }
         let taken: Vec<String> = listeners
             .into_iter()
@@ -105,10 +108,10 @@ impl Layout {
     }
 
     /// Where the services are and what to ask them first.
-    pub(crate) fn greeting(&self) -> String {
+    pub(crate) fn greeting(&self, postgres: Option<&str>) -> String {
         let [locks, hostnames, messages] = [SharedLock, Hostname, MessageHash]
             .map(|listener| format!("localhost:{}", self.port(listener)));
-        let stores = self.stores();
+        let stores = self.stores(postgres);
         format!(
             r#"
 shared-lock-svc   http://{locks}
@@ -121,11 +124,15 @@ message-hash-svc  http://{messages}
         )
     }
 
-    /// Where the stores are.
-    fn stores(&self) -> String {
+    /// Where the stores are, and at which URL PostgreSQL is, if it is.
+    fn stores(&self, postgres: Option<&str>) -> String {
+        let postgres = match postgres {
+            Some(url) => format!("{url} (log: {})", self.log("postgres").display()),
+            None => "none is installed: message-hash-svc is on its embedded store".to_owned(),
+        };
         let servers = match self.mode {
             Mode::Real => format!(
-                "etcd              {} (log: {})\nOpenBao           {} (log: {}; root token: {})\n",
+                "etcd              {} (log: {})\nOpenBao           {} (log: {}; root token: {})\nPostgreSQL        {postgres}\n",
                 self.url(Etcd),
                 self.log("etcd").display(),
                 self.url(OpenBao),
@@ -148,6 +155,7 @@ impl Listener {
             EtcdPeers => "etcd's peers",
             OpenBao => "OpenBao",
             OpenBaoPeers => "OpenBao's peers",
+            Postgres => "PostgreSQL",
         }
     }
 }

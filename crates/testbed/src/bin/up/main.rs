@@ -36,7 +36,7 @@ struct Options {
 enum Mode {
     /// Stores of their own, one node each.
     Embedded,
-    /// A real etcd and a real Vault API (OpenBao), started here.
+    /// A real etcd, a real Vault API (OpenBao), and PostgreSQL when one is installed, started here.
     Real,
     /// Nothing: ends what runs.
     Down,
@@ -71,7 +71,10 @@ async fn run(options: Options) -> Result<()> {
         started = started => started?,
         () = &mut stop => return Ok(()),
     };
-    console.say(&format!("{}{proof}", layout.greeting()));
+    console.say(&format!(
+        "{}{proof}",
+        layout.greeting(stack.postgres().as_deref())
+    ));
     let ended = tokio::select! {
         () = &mut stop => None,
         ended = stack.first_end() => Some(ended?),

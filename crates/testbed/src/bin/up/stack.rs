@@ -56,6 +56,11 @@ impl Stack {
         Ok(stack)
     }
 
+    /// Where PostgreSQL is, when it was started.
+    pub(crate) fn postgres(&self) -> Option<String> {
+        self.stores.postgres()
+    }
+
     /// Resolves when a part has ended by itself, and says which and how.
     pub(crate) async fn first_end(&self) -> Result<String> {
         let mut ends = JoinSet::new();
