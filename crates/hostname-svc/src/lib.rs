@@ -22,6 +22,7 @@ use std::{sync::Arc, time::Duration};
 use anyhow::{Context, bail};
 use async_trait::async_trait;
 use service_kit::{
+    cli::ServiceSettings,
     health::{Health, Readiness},
     server::{self, Parts},
 };
@@ -50,10 +51,13 @@ const POISONED: &str = "the store failed to write; the next start will copy it b
 /// # Errors
 /// It could not start, or its store failed: then only a new process may go on.
 pub async fn serve(settings: Settings) -> anyhow::Result<()> {
-    let limits = settings.allocation.limits()?;
+    server::check(settings.listen, &settings.server, Settings::PREFIX)?;
+    let limits = settings.allocation.limits();
     let shutdown = server::shutdown_signal()?;
     let registry = service_kit::metrics::registry()?;
     let metrics = Metrics::register(&registry)?;
+    let instance = format!("hostname-svc/{}", Uuid::new_v4());
+    let locks = settings.lock.locks(&instance)?;
     let opened = Opened::open(&settings)?;
     if let Opened::Vault(store) = &opened {
         metrics::register_token_ttl(&registry, Arc::clone(store))?;
@@ -64,8 +68,6 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     let watching_store = tokio::spawn(watching_store);
     let store: Arc<dyn DocumentStore> =
         Arc::new(Measured::new(watched, metrics.store_operations.clone()));
-    let instance = format!("hostname-svc/{}", Uuid::new_v4());
-    let locks = settings.lock.locks(&instance)?;
     let watching_locks = tokio::spawn(locks.clone().watch(metrics.clone()));
     // Without the lock service hostnames are looked up and listed all the same.
     let readiness = StoreReadiness {
@@ -75,7 +77,7 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     let allocator = Allocator::new(Arc::clone(&store), locks, metrics.clone(), instance, limits);
     let hostnames = Arc::new(Hostnames::new(store, allocator, metrics, limits.budget));
     let parts = Parts {
-        listener: server::bind(settings.listen, &settings.server, "HOSTNAME_SVC")?,
+        listener: server::bind(settings.listen, &settings.server, Settings::PREFIX)?,
         health: Health::new(vec![Arc::new(readiness)]),
         settings: settings.server,
         registry,
@@ -121,7 +123,9 @@ impl Opened {
         match settings.store {
             StoreType::Embedded => Ok(Self::Embedded(EmbeddedStore::open(&settings.data_dir)?)),
             StoreType::Vault => {
-                let options = settings.vault.options(settings.allocation.store_timeout)?;
+                let options = settings
+                    .vault
+                    .options(settings.allocation.store_timeout.0)?;
                 let vault =
                     VaultKv::connect(options).map_err(|error| settings.vault.refusal(&error))?;
                 Ok(Self::Vault(Arc::new(VaultStore::new(

@@ -5,17 +5,21 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use service_kit::{
-    cli::ServiceSettings, duration::GoDuration, server::ServerSettings, settings,
-    settings::SettingsError, telemetry::TelemetrySettings,
+    cli::ServiceSettings,
+    duration::{GoDuration, LongDuration},
+    server::ServerSettings,
+    settings,
+    settings::{Number, SettingsError},
+    telemetry::TelemetrySettings,
 };
 use vault_kv::{Auth, InvalidOption, VaultOptions};
 
 use crate::{allocator::Limits, locks::PrefixLocks};
 
-/// The least time in which anything can be done.
-const LEAST_TIME: Duration = Duration::from_millis(100);
-/// The least life of a lease that etcd gives.
-const LEAST_TTL: Duration = Duration::from_secs(2);
+/// The least time in which anything can be done, in milliseconds.
+const LEAST_TIME: u64 = 100;
+/// The least life of a lease that etcd gives, in milliseconds.
+const LEAST_TTL: u64 = 2000;
 
 settings! {
     /// Settings of hostname-svc.
@@ -49,7 +53,7 @@ settings! {
         /// What the keys of the locks begin with; replicas that share counters share it.
         pub key_prefix: String => Setting::env("LOCK_KEY_PREFIX").default("hostname").allowed("a text of 1 to 256 characters"),
         /// Life of a lock whose holder is gone. For so long nobody else is served; that it may be lost by a short pause costs no more than a lost write.
-        pub ttl: GoDuration => Setting::env("LOCK_TTL").default("3s").allowed("a duration from `2s`"),
+        pub ttl: LongDuration<LEAST_TTL> => Setting::env("LOCK_TTL").default("3s").allowed("a duration from `2s`"),
     }
 }
 
@@ -89,21 +93,21 @@ settings! {
     /// How hostnames are given out.
     pub struct AllocationSettings {
         /// Time that a call may take.
-        pub budget: GoDuration => Setting::env("BUDGET").default("5s").allowed("a duration from `100ms`"),
+        pub budget: LongDuration<LEAST_TIME> => Setting::env("BUDGET").default("5s").allowed("a duration from `100ms`"),
         /// How long the store may be silent before calls are answered with 503.
-        pub store_timeout: GoDuration => Setting::env("STORE_TIMEOUT").default("2s").allowed("a duration from `100ms`"),
+        pub store_timeout: LongDuration<LEAST_TIME> => Setting::env("STORE_TIMEOUT").default("2s").allowed("a duration from `100ms`"),
         /// How long the lock of a prefix is kept while requests wait, so that other replicas have their turn.
         pub max_hold: GoDuration => Setting::env("MAX_HOLD").default("500ms").allowed("a duration such as `500ms`"),
         /// Numbers that one move of the counter gives out; a larger batch has a move of its own.
-        pub max_batch: usize => Setting::env("MAX_BATCH").default("256").allowed("a number from 1 to 1000"),
+        pub max_batch: Number<1, 1000> => Setting::env("MAX_BATCH").default("256").allowed("a number from 1 to 1000"),
         /// Requests that may wait for one prefix; the next one is answered with 429.
-        pub max_queue: usize => Setting::env("MAX_QUEUE").default("2000").allowed("a number from 1"),
+        pub max_queue: Number<1, { usize::MAX }> => Setting::env("MAX_QUEUE").default("2000").allowed("a number from 1"),
         /// Requests that may wait in the whole process.
-        pub max_waiting: usize => Setting::env("MAX_WAITING").default("10000").allowed("a number from 1"),
+        pub max_waiting: Number<1, { usize::MAX }> => Setting::env("MAX_WAITING").default("10000").allowed("a number from 1"),
         /// Calls to the store that one prefix makes at a time.
-        pub store_parallel: usize => Setting::env("STORE_PARALLEL").default("32").allowed("a number from 1 to 256"),
+        pub store_parallel: Number<1, 256> => Setting::env("STORE_PARALLEL").default("32").allowed("a number from 1 to 256"),
         /// How often it is looked for what replicas left unfinished that are gone.
-        pub sweep_interval: GoDuration => Setting::env("SWEEP_INTERVAL").default("10m").allowed("a duration from `1s`"),
+        pub sweep_interval: LongDuration<1000> => Setting::env("SWEEP_INTERVAL").default("10m").allowed("a duration from `1s`"),
     }
 }
 
@@ -147,7 +151,6 @@ impl LockSettings {
     /// # Errors
     /// A value cannot be used.
     pub fn locks(&self, holder: &str) -> Result<PrefixLocks, SettingsError> {
-        at_least("lock.ttl", "LOCK_TTL", self.ttl, LEAST_TTL)?;
         let key_prefix = self.key_prefix.as_str();
         if key_prefix.is_empty()
             || key_prefix.len() > 256
@@ -183,7 +186,7 @@ impl VaultSettings {
     ///
     /// # Errors
     /// What the method to log in needs is missing.
-    pub fn options(&self, operation_timeout: GoDuration) -> Result<VaultOptions, SettingsError> {
+    pub fn options(&self, operation_timeout: Duration) -> Result<VaultOptions, SettingsError> {
         let auth = match self.auth {
             AuthMethod::Token => Auth::Token(needed(&self.token, "vault.token", "VAULT_TOKEN")?),
             AuthMethod::AppRole => Auth::AppRole {
@@ -211,7 +214,7 @@ impl VaultSettings {
             mount: self.mount.clone(),
             namespace: self.namespace.clone(),
             ca_file: self.ca_file.clone(),
-            operation_timeout: operation_timeout.0,
+            operation_timeout,
             ..VaultOptions::new(&self.addr, auth)
         })
     }
@@ -257,57 +260,17 @@ impl VaultSettings {
 
 impl AllocationSettings {
     /// The limits of the allocation.
-    ///
-    /// # Errors
-    /// A number is outside its range.
-    pub fn limits(&self) -> Result<Limits, SettingsError> {
-        within(
-            "allocation.max_batch",
-            "MAX_BATCH",
-            self.max_batch,
-            1..=1000,
-        )?;
-        within(
-            "allocation.max_queue",
-            "MAX_QUEUE",
-            self.max_queue,
-            1..=usize::MAX,
-        )?;
-        within(
-            "allocation.max_waiting",
-            "MAX_WAITING",
-            self.max_waiting,
-            1..=usize::MAX,
-        )?;
-        within(
-            "allocation.store_parallel",
-            "STORE_PARALLEL",
-            self.store_parallel,
-            1..=256,
-        )?;
-        at_least("allocation.budget", "BUDGET", self.budget, LEAST_TIME)?;
-        at_least(
-            "allocation.store_timeout",
-            "STORE_TIMEOUT",
-            self.store_timeout,
-            LEAST_TIME,
-        )?;
-        at_least(
-            "allocation.sweep_interval",
-            "SWEEP_INTERVAL",
-            self.sweep_interval,
-            Duration::from_secs(1),
-        )?;
-        Ok(Limits {
+    pub fn limits(&self) -> Limits {
+        Limits {
             max_hold: self.max_hold.0,
             budget: self.budget.0,
-            max_batch: self.max_batch,
-            max_queue: self.max_queue,
-            max_waiting: self.max_waiting,
-            parallel: self.store_parallel,
+            max_batch: self.max_batch.0,
+            max_queue: self.max_queue.0,
+            max_waiting: self.max_waiting.0,
+            parallel: self.store_parallel.0,
             store_silence: self.store_timeout.0,
             idle: Duration::from_secs(1),
-        })
+        }
     }
 }
 
@@ -320,35 +283,6 @@ fn missing(path: &str, env: &str) -> SettingsError {
         "setting {path} ({}_{env}) is missing: the way to log in to Vault needs it",
         Settings::PREFIX
     ))
-}
-
-fn within(
-    path: &str,
-    env: &str,
-    value: usize,
-    range: std::ops::RangeInclusive<usize>,
-) -> Result<(), SettingsError> {
-    if range.contains(&value) {
-        return Ok(());
-    }
-    let allowed = match *range.end() {
-        usize::MAX => format!("a number from {}", range.start()),
-        end => format!("a number from {} to {end}", range.start()),
-    };
-    Err(refused(path, env, &value.to_string(), &allowed))
-}
-
-fn at_least(
-    path: &str,
-    env: &str,
-    value: GoDuration,
-    least: Duration,
-) -> Result<(), SettingsError> {
-    if value.0 >= least {
-        return Ok(());
-    }
-    let allowed = format!("a duration from `{least:?}`");
-    Err(refused(path, env, &format!("{value:?}"), &allowed))
 }
 
 fn refused(path: &str, env: &str, value: &str, allowed: &str) -> SettingsError {

@@ -36,6 +36,31 @@ fn a_setting_that_cannot_be_used_ends_the_process_with_one_line_that_names_it() 
         assert_eq!(line.lines().count(), 1, "{line}");
         assert!(line.contains(told), "{name}={value}: {line}");
     }
+    let written = data.path().read_dir().unwrap().count();
+    assert_eq!(written, 0, "no store was opened");
+}
+
+#[test]
+fn config_refuses_what_serve_refuses() {
+    let binary = testbed::build("hostname-svc").unwrap();
+    for (name, value) in [
+        ("LOCK_TTL", "1s"),
+        ("STORE_TIMEOUT", "99ms"),
+        ("SWEEP_INTERVAL", "0s"),
+        ("MAX_BATCH", "1001"),
+        ("STORE_PARALLEL", "0"),
+        ("SERVER_READ_TIMEOUT", "999ms"),
+    ] {
+        let output = Command::new(&binary)
+            .arg("config")
+            .env(format!("HOSTNAME_SVC_{name}"), value)
+            .output()
+            .unwrap();
+        let line = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{name}={value}: {line}");
+        let told = format!("(HOSTNAME_SVC_{name}) is `{value}`: expected ");
+        assert!(line.contains(&told), "{line}");
+    }
 }
 
 #[test]
