@@ -6,14 +6,17 @@
 
 mod sink;
 
-use std::{num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
+use std::{fmt, num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use service_kit::settings::SettingsError;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    sync::broadcast::{Receiver, error::RecvError},
+    sync::broadcast::{
+        Receiver,
+        error::{RecvError, TryRecvError},
+    },
     task::JoinHandle,
     time::{sleep, timeout},
 };
@@ -34,6 +37,15 @@ pub enum AuditTarget {
     Stdout,
     /// A file, which is appended to; SIGHUP opens it anew.
     File(PathBuf),
+}
+
+impl fmt::Display for AuditTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stdout => f.write_str("stdout"),
+            Self::File(path) => path.display().fmt(f),
+        }
+    }
 }
 
 impl From<String> for AuditTarget {
@@ -63,7 +75,7 @@ impl AuditLog {
     ) -> anyhow::Result<Self> {
         let sink = Sink::open(target.clone()).map_err(|err| {
             SettingsError(format!(
-                "setting audit_log (SHARED_LOCK_AUDIT_LOG): {target:?} cannot be opened: {err}"
+                "setting audit_log (SHARED_LOCK_AUDIT_LOG) is `{target}`, which cannot be opened: {err}"
             ))
         })?;
         let hangup = match target {
@@ -142,10 +154,8 @@ impl Auditor {
             }
             next = match self.events.try_recv() {
                 Ok(event) => Some(Ok(event)),
-                Err(tokio::sync::broadcast::error::TryRecvError::Lagged(count)) => {
-                    Some(Err(RecvError::Lagged(count)))
-                }
-                Err(_) => None,
+                Err(TryRecvError::Lagged(count)) => Some(Err(RecvError::Lagged(count))),
+                Err(TryRecvError::Empty | TryRecvError::Closed) => None,
             };
         }
         true

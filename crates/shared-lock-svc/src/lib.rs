@@ -32,7 +32,7 @@ use crate::{
     http::Compat,
     locks::Locks,
     metrics::LockMetrics,
-    settings::{Settings, StorageType, Written},
+    settings::{Settings, StorageType, TokenEpoch, Written},
     store::{
         self as lock_store,
         embedded::EmbeddedStore,
@@ -61,8 +61,8 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
         false => None,
     };
     let store = Store::open(&settings, &registry).await?;
-    let limits = &settings.limits;
-    let rules = limits.rules(settings.token_epoch, settings.compat.go_replicas.0);
+    let token_epoch = settings.token_epoch.map(|TokenEpoch(name)| name);
+    let rules = (settings.limits).rules(token_epoch, settings.compat.go_replicas.0);
     let locks = Arc::new(Locks::start(
         Arc::clone(&store.locks),
         rules,
@@ -155,9 +155,10 @@ impl Store {
             StorageType::Etcd => {
                 let metrics = EtcdMetrics::new()?;
                 metrics.register(registry)?;
+                let token_epoch = settings.token_epoch.clone().map(|TokenEpoch(name)| name);
                 let options = EtcdOptions {
                     metrics: Some(metrics),
-                    ..settings.etcd.options(settings.token_epoch.clone())
+                    ..settings.etcd.options(token_epoch)
                 };
                 let store = EtcdStore::connect(options).await?;
                 Ok(Self::of("etcd", Arc::new(store)))

@@ -87,7 +87,7 @@ pub enum LockError {
     #[error("this replica is shutting down; another one answers")]
     ShuttingDown,
     /// The store did not do it.
-    #[error("{0}")]
+    #[error(transparent)]
     Store(#[from] StoreError),
 }
 

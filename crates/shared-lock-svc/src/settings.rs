@@ -49,7 +49,7 @@ settings! {
         /// Directory of the store `embedded`; one process at a time has it.
         pub data_dir: PathBuf => Setting::env("DATA_DIR").default(".holdfast/shared-lock").allowed("a directory that is there or can be made"),
         /// Names the life of the store in every answer. An operator changes it when the store was restored or replaced; without it the store keeps a name of its own.
-        pub token_epoch: Option<String> => Setting::env("TOKEN_EPOCH").allowed("a text of 1 to 64 characters"),
+        pub token_epoch: Option<TokenEpoch> => Setting::env("TOKEN_EPOCH").allowed("a text of 1 to 64 characters"),
         /// Where each change of a holder is written down, one JSON object a line.
         pub audit_log: Option<AuditTarget> => Setting::env("AUDIT_LOG").allowed("`stdout`, or a file to append to"),
         /// Whether `/lease` may answer "held" from memory, up to a second late.
@@ -76,6 +76,23 @@ pub enum StorageType {
     Memory,
 }
 
+/// A name that an operator gives the life of the store: 1 to 64 characters, none of them a control
+/// character.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(try_from = "String")]
+pub struct TokenEpoch(pub String);
+
+impl TryFrom<String> for TokenEpoch {
+    type Error = &'static str;
+
+    fn try_from(name: String) -> Result<Self, Self::Error> {
+        match (1..=64).contains(&name.chars().count()) && !name.chars().any(char::is_control) {
+            true => Ok(Self(name)),
+            false => Err("expected a text of 1 to 64 characters"),
+        }
+    }
+}
+
 /// Settings of shared-lock-svc.
 #[derive(Debug, Clone)]
 pub struct Settings(pub Written);
@@ -87,15 +104,8 @@ impl Settings {
     /// Checks what no single value tells.
     ///
     /// # Errors
-    /// Two settings do not go together, or one is outside its range.
+    /// Two settings do not go together.
     pub fn check(&self) -> Result<(), SettingsError> {
-        let epoch = self.0.token_epoch.as_deref().unwrap_or("default");
-        if epoch.is_empty() || epoch.chars().count() > 64 || epoch.chars().any(char::is_control) {
-            return Err(SettingsError(
-                "setting token_epoch (SHARED_LOCK_TOKEN_EPOCH): expected a text of 1 to 64 characters"
-                    .into(),
-            ));
-        }
         match self.0.storage_type {
             StorageType::Etcd => self.0.etcd.check(),
             StorageType::Embedded | StorageType::Memory => Ok(()),

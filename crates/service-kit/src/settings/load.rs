@@ -117,11 +117,18 @@ fn variable(prefix: &str, setting: &Setting) -> String {
 
 fn shown(setting: &Setting, config: &Config) -> Option<String> {
     let value = config.get_string(&setting.path).ok()?;
-    Some(if setting.secret {
-        "(set)".to_owned()
-    } else {
-        value
+    Some(match setting.secret {
+        true => "(set)".to_owned(),
+        false => value.chars().map(visible).collect(),
     })
+}
+
+/// A character as it may stand in a line.
+fn visible(c: char) -> String {
+    match c.is_control() {
+        true => c.escape_default().to_string(),
+        false => c.to_string(),
+    }
 }
 
 /// The one line about a value that does not fit; serde knows the place, the table what is allowed. `None`
@@ -256,8 +263,8 @@ mod tests {
             ),
             (
                 "TEST_TALK",
-                "yes",
-                "setting talk (TEST_TALK) is `yes`: expected `true` or `false`",
+                "yes\nno",
+                r"setting talk (TEST_TALK) is `yes\nno`: expected `true` or `false`",
             ),
             (
                 "TEST_LISTEN",

@@ -19,12 +19,13 @@ use actix_web::{
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use service_kit::{
     body::{self, BodyError, BodyLimits},
+    complaint::complain,
     duration::parse_nanos,
     request::RequestContext,
     server::ServerSettings,
 };
 use tokio::time::timeout;
-use tracing::{info, warn};
+use tracing::info;
 
 use self::go_json::LeaseBody;
 use super::problem::log;
@@ -193,9 +194,11 @@ fn ttl(request: &HttpRequest) -> Duration {
     };
     let text = std::str::from_utf8(value.as_bytes()).unwrap_or_default();
     let Some(nanos) = parse_nanos(text) else {
-        warn!(
-            "{TTL_HEADER} is {value:?}: taken as {DEFAULT_TTL:?}, as anything that is no duration of at most 292 years in Go's syntax, such as `60s`"
+        // The caller's own words: not every one of them is worth a line.
+        let why = format!(
+            "it is {value:?}, taken as {DEFAULT_TTL:?}, as anything that is no duration of at most 292 years in Go's syntax, such as `60s`"
         );
+        complain(TTL_HEADER, why);
         return DEFAULT_TTL;
     };
     Duration::from_secs(u64::try_from(nanos / 1_000_000_000).unwrap_or(0))

@@ -11,7 +11,7 @@ use tracing::{info, warn};
 use super::holdings::Holdings;
 use crate::{
     cache::LeaseCache,
-    lease::{EventKind, LockEvent, LockKey, PageRequest},
+    lease::{EventKind, LockEvent, LockKey, LockView, PageRequest},
     metrics::LockMetrics,
     store::{Store, StoreError},
 };
@@ -106,7 +106,7 @@ impl Follower {
         }
     }
 
-    async fn whole_list(&self) -> Result<HashMap<LockKey, crate::lease::LockView>, StoreError> {
+    async fn whole_list(&self) -> Result<HashMap<LockKey, LockView>, StoreError> {
         let mut locks = HashMap::new();
         let mut page = PageRequest {
             prefix: String::new(),

@@ -181,5 +181,7 @@ async fn a_file_that_was_moved_away_is_opened_anew_on_sighup() {
 async fn a_file_that_cannot_be_opened_is_told_at_the_start() {
     let service = TestApp::service(&[("AUDIT_LOG", "/nowhere/audit.jsonl")]);
     let told = format!("{:#}", service.start().await.err().unwrap());
-    assert!(told.contains("SHARED_LOCK_AUDIT_LOG"), "{told}");
+    let line =
+        "setting audit_log (SHARED_LOCK_AUDIT_LOG) is `/nowhere/audit.jsonl`, which cannot be";
+    assert!(told.contains(line), "{told}");
 }

@@ -128,7 +128,7 @@ async fn a_bad_value_ends_the_process_with_one_line_that_says_what_is_allowed() 
         (
             "TOKEN_EPOCH",
             "a\nb",
-            "setting token_epoch (SHARED_LOCK_TOKEN_EPOCH): expected a text of 1 to 64 characters",
+            r"setting token_epoch (SHARED_LOCK_TOKEN_EPOCH) is `a\nb`: expected a text of 1 to 64 characters",
         ),
         (
             "SERVER_ADDRESS",
