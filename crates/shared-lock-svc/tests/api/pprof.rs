@@ -55,9 +55,20 @@ async fn one_profile_is_taken_at_a_time_and_not_for_ever() {
     let mut both = [first.await.unwrap(), second.await.unwrap()];
     both.sort_unstable();
     assert_eq!(both, [200, 500]);
-    // A caller that leaves ends its profile.
+    // A caller that leaves ends its profile, which would have taken half a minute.
     let left = get("");
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    // Itself and the call that looks.
+    let two = r#"http_server_active_requests{http_request_method="GET",url_scheme="http"} 2"#;
+    testbed::eventually(
+        "a profile is being taken",
+        Duration::from_secs(10),
+        async || match app.get_text("/metrics").await {
+            metrics if metrics.contains(two) => Ok(()),
+            metrics => Err(metrics),
+        },
+    )
+    .await
+    .unwrap();
     left.abort();
     testbed::eventually(
         "a profile is possible again",
