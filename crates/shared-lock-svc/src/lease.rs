@@ -14,7 +14,7 @@ pub use self::{
     event::{EventKind, LockEvent},
     request::{
         AcquireAllRequest, AcquireRequest, Acquisition, AllAcquired, AllAcquisition, Anchor, Claim,
-        Held, Mode, Session, SessionRequest, Tenure, Verified, WantedLock,
+        Held, Mode, Session, SessionRequest, Tenure, Until, Verified, WantedLock,
     },
     view::{HolderView, LockPage, LockView, PageRequest, WaiterView},
 };

@@ -12,7 +12,7 @@ use tokio::sync::broadcast;
 
 use crate::lease::{
     AcquireAllRequest, AcquireRequest, Acquisition, AllAcquisition, Claim, LeaseId, LockEvent,
-    LockKey, LockPage, LockView, Note, PageRequest, Session, SessionRequest, Verified,
+    LockKey, LockPage, LockView, Note, PageRequest, Session, SessionRequest, Until, Verified,
 };
 
 /// A whole store. What it cannot do it answers with [`StoreError::Unsupported`].
@@ -121,8 +121,8 @@ pub struct ForceRelease {
 pub struct Renewal {
     /// The life granted.
     pub ttl: Duration,
-    /// What is left of it, counted from the send of the keepalive.
-    pub remaining: Duration,
+    /// When it may run out, counted from the send of the keepalive.
+    pub until: Until,
 }
 
 /// Why a store did not do what it was asked.

@@ -1,9 +1,6 @@
 //! Taking a lock, or several at once.
 
-use std::{
-    ops::RangeInclusive,
-    time::{Duration, Instant},
-};
+use std::{ops::RangeInclusive, time::Duration};
 
 use actix_web::{
     HttpResponse,
@@ -13,7 +10,7 @@ use serde::Serialize;
 use service_kit::problem::Problem;
 
 use super::{
-    bodies::{ModeBody, millis, read_mode},
+    bodies::{LifeBody, ModeBody, read_mode},
     call::{Arrival, Call},
     fields::Fields,
     on_lock, post,
@@ -42,9 +39,8 @@ struct AcquiredBody<'a> {
     mode: ModeBody,
     fencing_token: FencingToken,
     token_epoch: &'a str,
-    ttl_ms: u64,
-    remaining_ms: u64,
-    elapsed_ms: u64,
+    #[serde(flatten)]
+    life: LifeBody,
     #[serde(skip_serializing_if = "Option::is_none")]
     note: Option<Note>,
 }
@@ -52,14 +48,12 @@ struct AcquiredBody<'a> {
 async fn acquire(call: Call, locks: Data<Locks>) -> Result<HttpResponse, Problem> {
     let arrival = call.arrival;
     let request = wish(call, locks.rules())?;
-    // Asked for first: what is left of the lease is counted up to the answer.
+    // Asked for first: nobody may hold a lock whose answer then fails.
     let epoch = locks.token_epoch().await?;
     match locks.acquire(request.clone()).await? {
-        Acquisition::Acquired(mut tenure) => {
-            let granted = Instant::now();
+        Acquisition::Acquired(tenure) => {
             // The store may have been replaced while the request waited.
             let epoch = locks.token_epoch().await.unwrap_or(epoch);
-            tenure.remaining = tenure.remaining.saturating_sub(granted.elapsed());
             let body = acquired(request, tenure, &epoch, arrival);
             Ok(HttpResponse::Created().json(body))
         }
@@ -138,9 +132,7 @@ fn acquired(
         mode: request.mode.into(),
         fencing_token: tenure.fencing_token,
         token_epoch,
-        ttl_ms: millis(tenure.ttl),
-        remaining_ms: millis(tenure.remaining),
-        elapsed_ms: millis(arrival.elapsed()),
+        life: LifeBody::new(tenure.ttl, tenure.until, arrival),
         note: tenure.note,
     }
 }
@@ -152,9 +144,8 @@ struct AllAcquiredBody<'a> {
     holder: Holder,
     locks: Vec<OneBody>,
     token_epoch: &'a str,
-    ttl_ms: u64,
-    remaining_ms: u64,
-    elapsed_ms: u64,
+    #[serde(flatten)]
+    life: LifeBody,
 }
 
 #[derive(Serialize)]
@@ -172,11 +163,8 @@ async fn acquire_all(call: Call, locks: Data<Locks>) -> Result<HttpResponse, Pro
     let request = wishes(call, locks.rules())?;
     let epoch = locks.token_epoch().await?;
     match locks.acquire_all(request.clone()).await? {
-        AllAcquisition::Acquired(mut all) => {
-            let granted = Instant::now();
+        AllAcquisition::Acquired(all) => {
             let epoch = locks.token_epoch().await.unwrap_or(epoch);
-            let left = all.session.remaining.saturating_sub(granted.elapsed());
-            all.session.remaining = left;
             let body = all_acquired(request, all, &epoch, arrival);
             Ok(HttpResponse::Created().json(body))
         }
@@ -244,9 +232,7 @@ fn all_acquired(
         holder: request.holder,
         locks: all.tenures.into_iter().zip(modes).map(one).collect(),
         token_epoch,
-        ttl_ms: millis(all.session.ttl),
-        remaining_ms: millis(all.session.remaining),
-        elapsed_ms: millis(arrival.elapsed()),
+        life: LifeBody::new(all.session.ttl, all.session.until, arrival),
     }
 }
 

@@ -4,10 +4,32 @@ use std::{num::NonZeroU32, time::Duration};
 
 use serde::Serialize;
 
-use super::fields::Fields;
+use tokio::time::Instant;
+
+use super::{call::Arrival, fields::Fields};
 use crate::lease::{
-    FencingToken, Holder, HolderView, LockKey, LockView, Metadata, Mode, WaiterView,
+    FencingToken, Holder, HolderView, LockKey, LockView, Metadata, Mode, Until, WaiterView,
 };
+
+/// How long a lease lives. A caller adds the last two up, so both are of one moment: what holds the
+/// answer up after it is in neither.
+#[derive(Serialize)]
+pub(super) struct LifeBody {
+    ttl_ms: u64,
+    remaining_ms: u64,
+    elapsed_ms: u64,
+}
+
+impl LifeBody {
+    pub(super) fn new(ttl: Duration, until: Until, arrival: Arrival) -> Self {
+        let now = Instant::now();
+        Self {
+            ttl_ms: millis(ttl),
+            remaining_ms: millis(until.left_at(now)),
+            elapsed_ms: millis(now.saturating_duration_since(arrival.0)),
+        }
+    }
+}
 
 /// How a lock is held or wanted.
 #[derive(Serialize)]
@@ -136,4 +158,24 @@ impl From<WaiterView> for WaiterBody {
 /// Whole milliseconds, as the wire has them.
 pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_holds_an_answer_up_is_not_taken_for_life() {
+        let arrival = Arrival(Instant::now());
+        let ttl = Duration::from_secs(5);
+        let until = Until(Instant::now() + ttl);
+        for (seconds, left) in [(0, 5), (2, 3), (8, 0)] {
+            let body = LifeBody::new(ttl, until, arrival);
+            let told = (body.ttl_ms, body.remaining_ms, body.elapsed_ms);
+            assert_eq!(told, (5000, left * 1000, seconds * 1000));
+            advance(Duration::from_secs(if seconds == 0 { 2 } else { 6 })).await;
+        }
+    }
 }

@@ -1,9 +1,6 @@
 //! A call of `/v1`: its fields, wherever they came from, and what is known of it besides.
 
-use std::{
-    future::ready,
-    time::{Duration, Instant},
-};
+use std::future::ready;
 
 use actix_web::{
     FromRequest, HttpRequest,
@@ -13,6 +10,7 @@ use actix_web::{
 use futures_util::future::LocalBoxFuture;
 use serde_json::{Map, Value, map::Entry};
 use service_kit::{body::Json, problem::Problem, request::RequestContext};
+use tokio::time::Instant;
 
 use super::{
     fields::Fields,
@@ -34,13 +32,7 @@ pub(super) struct Call {
 
 /// When a call arrived, before its body was read.
 #[derive(Clone, Copy)]
-pub(super) struct Arrival(Instant);
-
-impl Arrival {
-    pub(super) fn elapsed(self) -> Duration {
-        self.0.elapsed()
-    }
-}
+pub(super) struct Arrival(pub(super) Instant);
 
 impl Call {
     /// The lock that the call is about: of the path, else of the field `key`.

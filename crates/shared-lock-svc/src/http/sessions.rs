@@ -7,7 +7,7 @@ use actix_web::{
 use serde::Serialize;
 use service_kit::problem::Problem;
 
-use super::{acquire::ttl_range, bodies::millis, call::Call, post};
+use super::{acquire::ttl_range, bodies::LifeBody, call::Call, post};
 use crate::{
     lease::{Holder, LeaseId, SessionRequest},
     locks::Locks,
@@ -24,9 +24,8 @@ struct SessionBody {
     session_id: LeaseId,
     #[serde(skip_serializing_if = "Option::is_none")]
     holder: Option<Holder>,
-    ttl_ms: u64,
-    remaining_ms: u64,
-    elapsed_ms: u64,
+    #[serde(flatten)]
+    life: LifeBody,
 }
 
 async fn open(call: Call, locks: Data<Locks>) -> Result<HttpResponse, Problem> {
@@ -45,9 +44,7 @@ async fn open(call: Call, locks: Data<Locks>) -> Result<HttpResponse, Problem> {
     Ok(HttpResponse::Created().json(SessionBody {
         session_id: session.id,
         holder: Some(holder),
-        ttl_ms: millis(session.ttl),
-        remaining_ms: millis(session.remaining),
-        elapsed_ms: millis(call.arrival.elapsed()),
+        life: LifeBody::new(session.ttl, session.until, call.arrival),
     }))
 }
 
@@ -58,9 +55,7 @@ async fn keep_alive(mut call: Call, locks: Data<Locks>) -> Result<HttpResponse, 
     Ok(HttpResponse::Ok().json(SessionBody {
         session_id,
         holder: None,
-        ttl_ms: millis(renewal.ttl),
-        remaining_ms: millis(renewal.remaining),
-        elapsed_ms: millis(call.arrival.elapsed()),
+        life: LifeBody::new(renewal.ttl, renewal.until, call.arrival),
     }))
 }
 

@@ -43,7 +43,7 @@ async fn keep_alive(mut call: Call, locks: Data<Locks>) -> Result<HttpResponse, 
     Ok(HttpResponse::Ok().json(KeptAliveBody {
         lease_id,
         ttl_ms: millis(renewal.ttl),
-        remaining_ms: millis(renewal.remaining),
+        remaining_ms: millis(renewal.until.left()),
     }))
 }
 
@@ -99,7 +99,7 @@ fn one_kept_alive(
         lease_id,
         renewed: renewed.is_some(),
         ttl_ms: renewed.map(|renewal| millis(renewal.ttl)),
-        remaining_ms: renewed.map(|renewal| millis(renewal.remaining)),
+        remaining_ms: renewed.map(|renewal| millis(renewal.until.left())),
         code,
     }
 }

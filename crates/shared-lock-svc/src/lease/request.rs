@@ -2,6 +2,8 @@
 
 use std::{num::NonZeroU32, time::Duration};
 
+use tokio::time::Instant;
+
 use super::{FencingToken, Holder, LeaseId, LockKey, Metadata, Note, RequestId};
 
 /// How a lock is wanted, or held.
@@ -67,6 +69,23 @@ pub struct AcquireRequest {
     pub trace_id: Option<String>,
 }
 
+/// When a lease may run out at the earliest, on the clock of this process. A moment, and not what is
+/// left until then: what holds an answer up must not be taken for life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Until(pub Instant);
+
+impl Until {
+    /// What is left at `now`.
+    pub fn left_at(self, now: Instant) -> Duration {
+        self.0.saturating_duration_since(now)
+    }
+
+    /// What is left at this moment.
+    pub fn left(self) -> Duration {
+        self.left_at(Instant::now())
+    }
+}
+
 /// A lock held: under which lease, with which token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tenure {
@@ -76,8 +95,8 @@ pub struct Tenure {
     pub fencing_token: FencingToken,
     /// The life granted.
     pub ttl: Duration,
-    /// What is left of it, counted from the send of the last keepalive that came back.
-    pub remaining: Duration,
+    /// When it may run out, counted from the send of the last keepalive that came back.
+    pub until: Until,
     /// What an earlier holder left, if anybody did.
     pub note: Option<Note>,
 }
@@ -207,6 +226,6 @@ pub struct Session {
     pub id: LeaseId,
     /// The life granted.
     pub ttl: Duration,
-    /// What is left of it, counted from the send of the last keepalive that came back.
-    pub remaining: Duration,
+    /// When it may run out, counted from the send of the last keepalive that came back.
+    pub until: Until,
 }

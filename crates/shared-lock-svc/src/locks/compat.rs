@@ -48,7 +48,7 @@ impl Locks {
         let (key, holder) = (request.key.clone(), request.holder.clone());
         let (status, leased) = match self.store.acquire(request).await {
             Ok(Acquisition::Acquired(tenure)) => {
-                self.remember(key, tenure.lease_id, Some(tenure.remaining), started);
+                self.remember(key, tenure.lease_id, Some(tenure.until.left()), started);
                 ("created", Ok(Leased::Created(holder, tenure)))
             }
             Ok(Acquisition::Held(held)) => {

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -31,33 +31,64 @@ async fn is_current(other: &TestApp, key: &str, tenure: &Value) -> bool {
     answer.body["current"] == true
 }
 
-/// Takes and releases locks, one after the other. Whatever is told acquired is.
-async fn load(paused: Arc<TestApp>, other: Arc<TestApp>, worker: usize, over: Arc<AtomicBool>) {
-    for turn in 0.. {
-        if over.load(Ordering::Relaxed) {
-            return;
+/// Callers that take and release locks, one after the other, until they are told that it is over.
+struct Load {
+    paused: Arc<TestApp>,
+    other: Arc<TestApp>,
+    granted: AtomicUsize,
+    over: AtomicBool,
+}
+
+impl Load {
+    async fn work(self: Arc<Self>, worker: usize) {
+        for turn in 0.. {
+            if self.over.load(Ordering::Relaxed) {
+                return;
+            }
+            self.take(&format!("load-{worker}-{turn}")).await;
         }
-        let key = format!("load-{worker}-{turn}");
+    }
+
+    /// Whatever is told acquired is, for as long as the answer says.
+    async fn take(&self, key: &str) {
+        let sent = Instant::now();
         let wish = json!({ "holder": "load", "ttl_ms": TTL.as_millis() });
         let path = format!("/v1/locks/{key}");
-        let Some(answer) = paused.post_if_heard(&format!("{path}/acquire"), wish).await else {
-            continue;
+        let acquire = format!("{path}/acquire");
+        let Some(answer) = self.paused.post_if_heard(&acquire, wish).await else {
+            return;
         };
         match answer.status.as_u16() {
             201 => {
-                let remaining = answer.body["remaining_ms"].as_u64().unwrap();
-                if remaining > 2_000 {
-                    let current = is_current(&other, &key, &answer.body).await;
+                self.granted.fetch_add(1, Ordering::Relaxed);
+                let ms = |field: &str| Duration::from_millis(answer.body[field].as_u64().unwrap());
+                let until = sent + ms("elapsed_ms") + ms("remaining_ms");
+                if until > Instant::now() + Duration::from_secs(2) {
+                    let current = is_current(&self.other, key, &answer.body).await;
                     assert!(current, "{key} was told acquired: {answer:?}");
                 }
                 let request = json!({ "request_id": answer.body["request_id"] });
-                paused
-                    .post_if_heard(&format!("{path}/release"), request)
-                    .await;
+                let release = format!("{path}/release");
+                self.paused.post_if_heard(&release, request).await;
             }
             503 => {}
             status => panic!("{status}: {answer:?}"),
         }
+    }
+
+    /// Waits until as many more are granted.
+    async fn goes_on(&self, more: usize) {
+        let wanted = self.granted.load(Ordering::Relaxed) + more;
+        eventually(
+            "locks are granted",
+            Duration::from_secs(30),
+            async || match self.granted.load(Ordering::Relaxed) {
+                granted if granted >= wanted => Ok(()),
+                granted => Err(format!("{granted} of {wanted}")),
+            },
+        )
+        .await
+        .unwrap();
     }
 }
 
@@ -72,17 +103,17 @@ async fn a_replica_that_was_stopped_under_load_goes_on_within_two_seconds_and_te
     let paused = Arc::new(paused);
     let wish = json!({ "holder": "sleeper", "ttl_ms": TTL.as_millis() });
     let slept = paused.acquire("slept-on", wish).await.body;
-    let over = Arc::new(AtomicBool::new(false));
+    let load = Arc::new(Load {
+        paused: Arc::clone(&paused),
+        other: Arc::clone(&other),
+        granted: AtomicUsize::new(0),
+        over: AtomicBool::new(false),
+    });
     let mut workers = JoinSet::new();
     for worker in 0..8 {
-        workers.spawn(load(
-            Arc::clone(&paused),
-            Arc::clone(&other),
-            worker,
-            Arc::clone(&over),
-        ));
+        workers.spawn(Arc::clone(&load).work(worker));
     }
-    sleep(Duration::from_secs(1)).await;
+    load.goes_on(100).await;
 
     signal(&paused, Signal::STOP);
     sleep(STOP).await;
@@ -116,7 +147,7 @@ async fn a_replica_that_was_stopped_under_load_goes_on_within_two_seconds_and_te
     assert_eq!(paused.keep_alive("slept-on", kept).await.status, 404);
     assert!(is_current(&paused, "slept-on", &next.body).await);
 
-    sleep(Duration::from_secs(1)).await;
-    over.store(true, Ordering::Relaxed);
+    load.goes_on(100).await;
+    load.over.store(true, Ordering::Relaxed);
     workers.join_all().await;
 }

@@ -71,7 +71,7 @@ impl Handling {
                         lease_id: leases.lease,
                         fencing_token: fencing_token(won.token)?,
                         ttl: left.ttl,
-                        remaining: left.remaining,
+                        until: left.until,
                         note: won.note,
                     }));
                 }

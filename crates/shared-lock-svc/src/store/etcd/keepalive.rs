@@ -22,7 +22,10 @@ use tokio::{
 };
 
 use super::{Core, fault::Fault};
-use crate::{lease::LeaseId, store::Renewal};
+use crate::{
+    lease::{LeaseId, Until},
+    store::Renewal,
+};
 
 /// Streams that are open at a time, apart from those that hang.
 const STREAMS: usize = 8;
@@ -55,7 +58,7 @@ impl Confirmed {
     pub(super) fn renewal(self) -> Renewal {
         Renewal {
             ttl: self.ttl,
-            remaining: self.ttl.saturating_sub(self.sent.elapsed()),
+            until: Until(self.sent + self.ttl),
         }
     }
 }

@@ -15,7 +15,7 @@ use super::{
     release::Named,
     table::Parting,
 };
-use crate::lease::{LeaseId, Session, SessionRequest};
+use crate::lease::{LeaseId, Session, SessionRequest, Until};
 
 /// Tenures that are ended at a time.
 const AT_A_TIME: usize = 16;
@@ -42,7 +42,7 @@ impl Core {
         Ok(Session {
             id: lease.id,
             ttl: lease.ttl,
-            remaining: lease.ttl.saturating_sub(sent.elapsed()),
+            until: Until(sent + lease.ttl),
         })
     }
 

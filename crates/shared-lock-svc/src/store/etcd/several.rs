@@ -307,7 +307,7 @@ impl Group {
                         session: Session {
                             id: lease,
                             ttl: left.ttl,
-                            remaining: left.remaining,
+                            until: left.until,
                         },
                         tenures: tenures.collect(),
                     })));

@@ -10,7 +10,7 @@ use super::{
     views,
 };
 use crate::{
-    lease::{AcquireRequest, Acquisition, Anchor, Held, Tenure},
+    lease::{AcquireRequest, Acquisition, Anchor, Held, Tenure, Until},
     state::{Answer, Cause, Command, Table, Wish},
 };
 
@@ -103,6 +103,7 @@ impl Machine {
     /// tenure that is over holds also when the journal took longer than the lease.
     fn confirm(&self, handling: &Handling) -> Acquisition {
         let (key, request) = handling.id();
+        let asked = Instant::now();
         let mut inner = self.shared.lock();
         self.shared.pass_time(&mut inner);
         match handling.look_in(&inner) {
@@ -126,7 +127,7 @@ impl Machine {
             lease_id: lease,
             fencing_token: grant.token,
             ttl: grant.wish.ttl,
-            remaining: grant.wish.ttl,
+            until: Until(asked + grant.wish.ttl),
             note,
         })
     }

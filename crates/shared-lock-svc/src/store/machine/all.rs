@@ -15,7 +15,7 @@ use super::{Inner, Machine, Origin, Shared, StoreError, granted_ttl, views};
 use crate::{
     lease::{
         AcquireAllRequest, AllAcquired, AllAcquisition, Anchor, Claim, LeaseId, LockKey, RequestId,
-        Session,
+        Session, Until,
     },
     state::{Answer, Command, Several, Table, Wish},
 };
@@ -160,7 +160,7 @@ impl Attempt {
                 session: Session {
                     id: session,
                     ttl: open.ttl,
-                    remaining: open.until.since(self.shared.clock.now()),
+                    until: Until(self.shared.clock.instant_of(open.until)),
                 },
                 tenures,
             }),

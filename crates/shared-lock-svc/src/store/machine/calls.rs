@@ -1,9 +1,12 @@
 //! What is asked of the machine and answered at once.
 
+use tokio::time::Instant;
+
 use super::{Machine, Origin, StoreError, granted_ttl, views};
 use crate::{
     lease::{
-        Claim, LeaseId, LockKey, LockPage, LockView, PageRequest, Session, SessionRequest, Verified,
+        Claim, LeaseId, LockKey, LockPage, LockView, PageRequest, Session, SessionRequest, Until,
+        Verified,
     },
     state::{Answer, Command, Moment, Table},
     store::{ForceRelease, Release, Renewal},
@@ -11,17 +14,19 @@ use crate::{
 
 impl Machine {
     pub(super) fn keep_lease_alive(&self, lease: LeaseId) -> Option<Renewal> {
+        let asked = Instant::now();
         let kept = self.shared.ask(Origin::default(), |table, now| {
             table.keep_lease_alive(lease, now)
         });
-        renewal(&kept.0)
+        renewal(&kept.0, asked)
     }
 
     pub(super) fn keep_alive(&self, key: &LockKey, lease: LeaseId) -> Option<Renewal> {
+        let asked = Instant::now();
         let kept = self.shared.ask(Origin::default(), |table, now| {
             table.keep_alive(key, lease, now)
         });
-        renewal(&kept.0)
+        renewal(&kept.0, asked)
     }
 
     pub(super) async fn release(
@@ -104,11 +109,11 @@ impl Machine {
         };
         let id = self.told(told).await?;
         // Its life begins when it is told.
-        let remaining = self.keep_lease_alive(id).map(|kept| kept.remaining);
+        let until = self.keep_lease_alive(id).map(|kept| kept.until);
         Ok(Session {
             id,
             ttl,
-            remaining: remaining.unwrap_or_default(),
+            until: until.unwrap_or(Until(Instant::now())),
         })
     }
 
@@ -129,11 +134,12 @@ impl Machine {
     }
 }
 
-fn renewal(answer: &Answer) -> Option<Renewal> {
+/// What a keepalive is worth that was begun at `asked`, or later.
+fn renewal(answer: &Answer, asked: Instant) -> Option<Renewal> {
     match answer {
         Answer::Renewed(ttl) => Some(Renewal {
             ttl: *ttl,
-            remaining: *ttl,
+            until: Until(asked + *ttl),
         }),
         _ => None,
     }

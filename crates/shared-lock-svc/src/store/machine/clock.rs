@@ -29,4 +29,9 @@ impl Clock {
     pub(in crate::store) fn now(&self) -> Moment {
         Moment(self.since_epoch + self.origin.elapsed())
     }
+
+    /// When it shows `moment`; at once, if that was before its start.
+    pub(in crate::store) fn instant_of(&self, moment: Moment) -> Instant {
+        self.origin + moment.0.saturating_sub(self.since_epoch)
+    }
 }

@@ -251,7 +251,7 @@ pub(super) async fn a_lock_that_rests_is_taken_when_its_delay_is_over(store: Sto
         matches!(outcome, AllAcquisition::Acquired(_)),
         "{outcome:?}"
     );
-    let least = tenure.remaining + Duration::from_secs(2);
+    let least = tenure.until.left_at(asked) + Duration::from_secs(2);
     assert_between(asked.elapsed(), least, Duration::from_millis(8500));
 }
 

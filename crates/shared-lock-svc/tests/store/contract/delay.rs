@@ -39,7 +39,7 @@ pub(super) async fn a_lock_rests_after_an_expiry(store: Store) {
             outcome => break acquired(outcome),
         }
     };
-    let least = first.remaining + Duration::from_secs(3);
+    let least = first.until.left_at(asked) + Duration::from_secs(3);
     assert_between(asked.elapsed(), least, Duration::from_millis(8500));
     assert!(second.fencing_token > first.fencing_token);
 }
@@ -50,7 +50,7 @@ pub(super) async fn a_waiter_gets_the_lock_when_the_delay_is_over(store: Store) 
     let waiter = waits(&store, "rest-over", "waiter", super::LONG).await;
     let behind = queued(&store, patient(reader("rest-over", "behind"))).await;
     let second = gets(waiter).await;
-    let least = first.remaining + Duration::from_secs(2);
+    let least = first.until.left_at(asked) + Duration::from_secs(2);
     assert_between(asked.elapsed(), least, Duration::from_millis(7500));
     assert!(release(&store, "rest-over", &second).await);
     gets(behind).await;
@@ -90,7 +90,7 @@ pub(super) async fn a_lock_rests_after_the_expiry_of_a_session(store: Store) {
     let waiter = waits(&store, "session-rests", "waiter", super::LONG).await;
     gets(waiter).await;
     // The session's life began anew with the grant.
-    let least = tenure.remaining + Duration::from_secs(2);
+    let least = tenure.until.left_at(opened) + Duration::from_secs(2);
     assert_between(opened.elapsed(), least, Duration::from_millis(7500));
 }
 

@@ -24,7 +24,7 @@ pub(super) async fn a_lock_that_is_not_kept_alive_goes_to_the_next_waiter_and_no
     let second = acquired(waiter.await.unwrap());
     assert_between(
         asked.elapsed(),
-        first.remaining,
+        first.until.left_at(asked),
         Duration::from_millis(4500),
     );
     assert!(second.fencing_token > first.fencing_token);
@@ -47,7 +47,7 @@ pub(super) async fn a_lock_that_is_kept_alive_outlives_its_ttl(store: Store) {
         let kept = kept.unwrap().expect("the lease lives");
         assert_eq!(kept.ttl, Duration::from_secs(2));
         assert_between(
-            kept.remaining,
+            kept.until.left(),
             Duration::from_millis(1500),
             Duration::from_secs(2),
         );

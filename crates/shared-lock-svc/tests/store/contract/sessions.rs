@@ -16,12 +16,12 @@ use super::{
 pub(super) async fn a_session_carries_many_locks(store: Store) {
     let session = opens(&store, "many").await;
     assert_eq!(session.ttl, Duration::from_secs(120));
-    assert!(session.remaining <= session.ttl);
+    assert!(session.until.left() <= session.ttl);
     holds(&store, "elsewhere", "other").await;
     for name in ["many-1", "many-2", "many-3"] {
         let tenure = takes(&store, within(&session, request(name, "many"))).await;
         assert_eq!((tenure.lease_id, tenure.ttl), (session.id, session.ttl));
-        assert_between(tenure.remaining, Duration::from_secs(115), session.ttl);
+        assert_between(tenure.until.left(), Duration::from_secs(115), session.ttl);
         let kept = store.keep_alive(&key(name), session.id).await;
         assert_eq!(kept.unwrap().unwrap().ttl, session.ttl);
     }
@@ -76,7 +76,8 @@ pub(super) async fn a_session_that_is_not_kept_alive_loses_all_its_locks(store: 
             view.holders.is_empty()
         })
         .await;
-        assert_between(opened.elapsed(), session.remaining, Duration::from_secs(5));
+        let least = session.until.left_at(opened);
+        assert_between(opened.elapsed(), least, Duration::from_secs(5));
     }
     assert_eq!(store.keep_lease_alive(session.id).await.unwrap(), None);
     assert!(!store.end_session(session.id).await.unwrap());
