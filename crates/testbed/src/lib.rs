@@ -35,6 +35,7 @@ pub mod servers;
 mod service;
 mod slot;
 mod spawner;
+mod tls;
 mod wait;
 mod workspace;
 
@@ -49,5 +50,6 @@ pub use postgres::Postgres;
 pub use process::{Launch, Process, Signal};
 pub use scratch::Scratch;
 pub use service::{RunningService, Service};
+pub use tls::{Authority, tls_before};
 pub use wait::eventually;
 pub use workspace::workspace_root;

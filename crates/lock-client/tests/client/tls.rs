@@ -1,100 +1,16 @@
 //! The service behind a proxy that speaks TLS, wants a certificate, and a token.
 
 use std::fs;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use lock_client::{ClientOptions, Error, LockClient, TlsOptions};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-use testbed::Scratch;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, copy};
-use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
-use tokio_rustls::rustls::server::WebPkiClientVerifier;
-use tokio_rustls::rustls::{RootCertStore, ServerConfig};
+use testbed::{Authority, Scratch, tls_before};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 
 use crate::scripted::{Reply, Scripted, for_ttl};
 use crate::service::{TTL, shared};
-
-/// An authority, and what it signed, as PEM files.
-struct Authority {
-    dir: Scratch,
-    issuer: Issuer<'static, KeyPair>,
-}
-
-impl Authority {
-    fn new(name: &str) -> Self {
-        let dir = Scratch::new(name).unwrap();
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let key = KeyPair::generate().unwrap();
-        let ca = params.self_signed(&key).unwrap();
-        fs::write(dir.path().join("ca.pem"), ca.pem()).unwrap();
-        let issuer = Issuer::new(params, key);
-        Self { dir, issuer }
-    }
-
-    /// A certificate and its key for `name`.
-    fn issue(&self, name: &str) -> (PathBuf, PathBuf) {
-        let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
-        let cert = params.signed_by(&key, &self.issuer).unwrap();
-        let file = |end| self.dir.path().join(format!("{name}.{end}"));
-        fs::write(file("pem"), cert.pem()).unwrap();
-        fs::write(file("key"), key.serialize_pem()).unwrap();
-        (file("pem"), file("key"))
-    }
-
-    fn ca(&self) -> PathBuf {
-        self.dir.path().join("ca.pem")
-    }
-}
-
-/// Passes what comes over TLS on to `upstream`; clients show a certificate of `authority`.
-async fn tls_before(upstream: &str, authority: &Authority) -> String {
-    let (cert, key) = authority.issue("localhost");
-    let mut roots = RootCertStore::empty();
-    roots
-        .add(CertificateDer::from_pem_file(authority.ca()).unwrap())
-        .unwrap();
-    let clients = WebPkiClientVerifier::builder(Arc::new(roots))
-        .build()
-        .unwrap();
-    let config = ServerConfig::builder()
-        .with_client_cert_verifier(clients)
-        .with_single_cert(
-            vec![CertificateDer::from_pem_file(cert).unwrap()],
-            PrivateKeyDer::from_pem_file(key).unwrap(),
-        )
-        .unwrap();
-    let acceptor = TlsAcceptor::from(Arc::new(config));
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!(
-        "https://localhost:{}",
-        listener.local_addr().unwrap().port()
-    );
-    let upstream = upstream.trim_start_matches("http://").to_owned();
-    tokio::spawn(async move {
-        while let Ok((client, _)) = listener.accept().await {
-            let (acceptor, upstream) = (acceptor.clone(), upstream.clone());
-            tokio::spawn(async move {
-                let Ok(client) = acceptor.accept(client).await else {
-                    return;
-                };
-                let server = TcpStream::connect(upstream).await.unwrap();
-                let (mut from_client, mut to_client) = tokio::io::split(client);
-                let (mut from_server, mut to_server) = server.into_split();
-                let _ = tokio::join!(
-                    copy(&mut from_client, &mut to_server),
-                    copy(&mut from_server, &mut to_client)
-                );
-            });
-        }
-    });
-    url
-}
 
 fn options(url: &str, tls: TlsOptions) -> ClientOptions {
     ClientOptions {
@@ -105,9 +21,12 @@ fn options(url: &str, tls: TlsOptions) -> ClientOptions {
 
 #[tokio::test]
 async fn a_lock_is_held_over_tls_with_our_own_authority_and_a_client_certificate() {
-    let authority = Authority::new("authority");
-    let url = tls_before(shared().await.url(), &authority).await;
-    let (cert, key) = authority.issue("ann");
+    let authority = Authority::new().unwrap();
+    let server = authority.issue("localhost").unwrap();
+    let url = tls_before(shared().await.url(), server, Some(&authority))
+        .await
+        .unwrap();
+    let (cert, key) = authority.issue("ann").unwrap();
     let tls = TlsOptions {
         ca_file: Some(authority.ca()),
         cert_file: Some(cert),
@@ -124,7 +43,7 @@ async fn a_lock_is_held_over_tls_with_our_own_authority_and_a_client_certificate
         key_file: None,
         ..tls.clone()
     };
-    let stranger = Authority::new("stranger");
+    let stranger = Authority::new().unwrap();
     let unknown_authority = TlsOptions {
         ca_file: Some(stranger.ca()),
         ..tls
@@ -246,7 +165,7 @@ async fn plain_text_where_tls_is_spoken_is_an_outage_and_no_hang() {
             let _ = client.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
         }
     });
-    let authority = Authority::new("authority");
+    let authority = Authority::new().unwrap();
     let tls = TlsOptions {
         ca_file: Some(authority.ca()),
         ..TlsOptions::default()

@@ -58,7 +58,7 @@ async fn unreachable(connection: &Connection, url: &str, error: &reqwest::Error)
     let says = |text: &str| why.contains(text);
     let kind = if says("Expired") || says("expired") {
         Kind::ExpiredCertificate
-    } else if says("UnknownIssuer") || says("CaUsedAsEndEntity") {
+    } else if says("UnknownIssuer") || says("BadSignature") {
         Kind::UnknownAuthority
     } else if says("NotValidForName") || says("not valid for name") {
         Kind::OtherCertificate
