@@ -1,6 +1,6 @@
 //! `acquire`, `keepalive`, `release`, `verify`: a lock in the hands of a script.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lock_client::{LockClient, SessionOptions, Tenure};
 use serde_json::json;
@@ -8,9 +8,12 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::{self, Acquire, Connection, Keepalive, Output, Release, Wire};
 use crate::connect;
-use crate::exit::{Failure, SIGNALLED, WRONG};
+use crate::exit::{Failure, SIGNALLED, UNAVAILABLE, WRONG};
 use crate::output::{self, human};
 use crate::waiting;
+
+/// When a renewal is tried again that found the service in trouble.
+const RETRY: Duration = Duration::from_millis(300);
 
 pub(crate) async fn acquire(connection: &Connection, acquire: &Acquire) -> Result<u8, Failure> {
     let client = connect::client(connection)?;
@@ -74,22 +77,41 @@ pub(crate) async fn keepalive(
     keepalive: &Keepalive,
 ) -> Result<u8, Failure> {
     let client = connect::client(connection)?;
+    if keepalive.go_on {
+        return keep(connection, &client, keepalive).await;
+    }
+    let left = renew(connection, &client, keepalive).await?;
+    match connection.output {
+        Output::Json => {
+            output::json(&json!({ "key": keepalive.key, "remaining_ms": millis(left) }))?;
+        }
+        _ => output::line(&format!("valid for {}", human(Some(left))))?,
+    }
+    Ok(0)
+}
+
+/// Renews until the lock is lost, or a signal comes.
+async fn keep(
+    connection: &Connection,
+    client: &LockClient,
+    keepalive: &Keepalive,
+) -> Result<u8, Failure> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
+    let mut until = Instant::now();
     loop {
-        let left = renew(connection, &client, keepalive).await?;
-        if !keepalive.go_on {
-            let printed = match connection.output {
-                Output::Json => {
-                    output::json(&json!({ "key": keepalive.key, "remaining_ms": millis(left) }))
-                }
-                _ => output::line(&format!("valid for {}", human(Some(left)))),
-            };
-            printed?;
-            return Ok(0);
-        }
+        let sent = Instant::now();
+        let pause = match renew(connection, client, keepalive).await {
+            Ok(left) => {
+                until = sent + left;
+                left / 3
+            }
+            // What is in trouble may be back before the lease is over.
+            Err(failure) if failure.code == UNAVAILABLE && Instant::now() < until => RETRY,
+            Err(failure) => return Err(failure),
+        };
         tokio::select! {
-            () = tokio::time::sleep(left / 3) => (),
+            () = tokio::time::sleep(pause) => (),
             _ = interrupt.recv() => return Ok(0),
             _ = terminate.recv() => return Ok(0),
         }

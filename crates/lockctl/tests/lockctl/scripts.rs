@@ -2,7 +2,9 @@
 
 use testbed::Launch;
 
-use crate::app::{SOON, client, eventually_free, json, launch, lockctl, outcome, run, shared};
+use crate::app::{
+    SOON, client, eventually_free, json, launch, lockctl, outcome, run, shared, start,
+};
 
 #[tokio::test]
 async fn a_lock_is_acquired_renewed_verified_and_released_by_separate_commands() {
@@ -88,6 +90,25 @@ async fn a_lock_is_kept_by_a_loop_until_it_is_taken_by_force() {
     let taken = json(url, &["force-release", "looped", "--reason", "a test"]).await;
     assert_eq!(taken["released"].as_array().unwrap().len(), 1);
     assert_eq!(outcome(&keeper).await.0, 76);
+}
+
+#[tokio::test]
+async fn a_loop_goes_on_through_a_restart_of_the_service() {
+    let service = start("embedded").await;
+    let url = service.url();
+    let taken = json(url, &["acquire", "-k", "looped", "--ttl", "8s"]).await;
+    let lease = taken["lease_id"].as_str().unwrap();
+    let keeper = lockctl(url, &["keepalive", "--loop", "-k", "looped", "-l", lease]);
+    let ttl = std::time::Duration::from_secs(8);
+    // Its renewals find nobody there, and then a lease that lives no longer than that without them.
+    tokio::time::sleep(ttl / 2).await;
+    service.kill().unwrap();
+    tokio::time::sleep(ttl / 2).await;
+    service.restart().await.unwrap();
+    tokio::time::sleep(ttl + ttl / 4).await;
+    assert!(keeper.exit_status().is_none(), "{}", keeper.log().text());
+    let shown = json(url, &["show", "looped"]).await;
+    assert_eq!(shown["holders"].as_array().unwrap().len(), 1);
 }
 
 #[tokio::test]
