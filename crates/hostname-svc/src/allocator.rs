@@ -6,6 +6,7 @@
 mod cycle;
 mod driver;
 mod error;
+mod hold;
 mod plan;
 mod queue;
 #[cfg(test)]
@@ -27,6 +28,7 @@ use std::{
     time::Duration,
 };
 
+use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use tokio::{
     runtime::Handle,
@@ -79,8 +81,20 @@ pub struct Limits {
     pub parallel: usize,
     /// How long the store may be silent.
     pub store_silence: Duration,
+    /// What to do while the lock service is away.
+    pub without_locks: WithoutLocks,
     /// How long a prefix is left alone before what is pending is cleared away.
     pub idle: Duration,
+}
+
+/// What to do while the lock service is away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WithoutLocks {
+    /// Refuse new hostnames.
+    Refuse,
+    /// Go on by check-and-set alone: as safe, and slower where replicas meet.
+    GoOn,
 }
 
 /// How an allocation ended.
@@ -118,6 +132,7 @@ struct SharedLimits {
     max_queue: usize,
     max_waiting: usize,
     pace: Pace,
+    without_locks: WithoutLocks,
     idle: Duration,
 }
 
@@ -146,6 +161,7 @@ impl Allocator {
                 parallel: limits.parallel,
                 silence: limits.store_silence,
             },
+            without_locks: limits.without_locks,
             idle: limits.idle,
         };
         Self {

@@ -10,6 +10,8 @@
 //! reasoning above, and a label made of such parts neither begins nor ends with one (RFC 1123) nor has
 //! two in a row (`xn--` and its like are taken).
 
+#[cfg(test)]
+mod ambiguity;
 mod part;
 
 use std::{fmt, num::NonZeroU64};

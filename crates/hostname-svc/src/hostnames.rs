@@ -286,7 +286,8 @@ impl Hostnames {
 
     /// Finishes, from time to time, what a replica left that is gone, where nobody has asked since.
     pub async fn sweep_for_ever(&self, interval: Duration) {
-        sweeper::sweep_for_ever(&self.store, &self.allocator, interval).await;
+        let nearly_full = &self.metrics.nearly_full;
+        sweeper::sweep_for_ever(&self.store, &self.allocator, nearly_full, interval).await;
     }
 
     /// Ends what runs in the background, and gives the locks back.

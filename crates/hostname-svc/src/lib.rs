@@ -52,7 +52,7 @@ const POISONED: &str = "the store failed to write; the next start will copy it b
 /// It could not start, or its store failed: then only a new process may go on.
 pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     server::check(settings.listen, &settings.server, Settings::PREFIX)?;
-    let limits = settings.allocation.limits();
+    let limits = settings.allocation.limits(settings.lock.outage);
     let shutdown = server::shutdown_signal()?;
     let registry = service_kit::metrics::registry()?;
     let metrics = Metrics::register(&registry)?;

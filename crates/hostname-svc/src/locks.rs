@@ -39,6 +39,17 @@ pub enum LockError {
     Unavailable(#[source] Arc<Error>),
 }
 
+impl LockError {
+    /// What the metrics call it.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Timeout => "timeout",
+            Self::Refused(_) => "refused",
+            Self::Unavailable(_) => "unavailable",
+        }
+    }
+}
+
 /// The locks of all prefixes.
 #[derive(Debug, Clone)]
 pub struct PrefixLocks {

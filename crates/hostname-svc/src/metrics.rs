@@ -33,6 +33,12 @@ pub struct Metrics {
     pub lock_wait: Histogram,
     /// Holding it.
     pub lock_hold: Histogram,
+    /// Attempts at the lock of a prefix that came to nothing, by reason.
+    pub lock_failures: IntCounterVec,
+    /// Turns at a prefix that went on without its lock.
+    pub turns_without_lock: IntCounter,
+    /// Prefixes whose numbers are nearly used up.
+    pub nearly_full: IntGauge,
     /// Whether a dependency answers.
     pub dependency_up: IntGaugeVec,
     /// How often a dependency went away.
@@ -118,6 +124,30 @@ impl Metrics {
                     "hostname_lock_hold_seconds",
                     "Holding the lock of a prefix.",
                 ))?,
+            )?,
+            lock_failures: added(
+                registry,
+                IntCounterVec::new(
+                    Opts::new(
+                        "hostname_lock_failures_total",
+                        "Attempts at the lock of a prefix that came to nothing, by reason.",
+                    ),
+                    &["why"],
+                )?,
+            )?,
+            turns_without_lock: added(
+                registry,
+                IntCounter::new(
+                    "hostname_turns_without_lock_total",
+                    "Turns at a prefix that went on by check-and-set alone.",
+                )?,
+            )?,
+            nearly_full: added(
+                registry,
+                IntGauge::new(
+                    "hostname_prefixes_nearly_full",
+                    "Prefixes that have used up nine tenths of their numbers, at the last sweep.",
+                )?,
             )?,
             dependency_up: added(
                 registry,

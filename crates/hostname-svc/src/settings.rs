@@ -14,7 +14,10 @@ use service_kit::{
 };
 use vault_kv::{Auth, InvalidOption, VaultOptions};
 
-use crate::{allocator::Limits, locks::PrefixLocks};
+use crate::{
+    allocator::{Limits, WithoutLocks},
+    locks::PrefixLocks,
+};
 
 /// The least time in which anything can be done, in milliseconds.
 const LEAST_TIME: u64 = 100;
@@ -52,6 +55,8 @@ settings! {
         pub url: String => Setting::env("LOCK_URL").default("http://127.0.0.1:8080").allowed("http or https URLs, separated by commas"),
         /// What the keys of the locks begin with; replicas that share counters share it.
         pub key_prefix: String => Setting::env("LOCK_KEY_PREFIX").default("hostname").allowed("a text of 1 to 256 characters"),
+        /// What to do while the lock service is away: `refuse` new hostnames, or `go-on` by check-and-set alone, which is as safe and slower where replicas meet.
+        pub outage: WithoutLocks => Setting::env("LOCK_OUTAGE").default("refuse").allowed("`refuse` or `go-on`"),
         /// Life of a lock whose holder is gone. For so long nobody else is served; that it may be lost by a short pause costs no more than a lost write.
         pub ttl: LongDuration<LEAST_TTL> => Setting::env("LOCK_TTL").default("3s").allowed("a duration from `2s`"),
     }
@@ -260,7 +265,7 @@ impl VaultSettings {
 
 impl AllocationSettings {
     /// The limits of the allocation.
-    pub fn limits(&self) -> Limits {
+    pub fn limits(&self, without_locks: WithoutLocks) -> Limits {
         Limits {
             max_hold: self.max_hold.0,
             budget: self.budget.0,
@@ -269,6 +274,7 @@ impl AllocationSettings {
             max_waiting: self.max_waiting.0,
             parallel: self.store_parallel.0,
             store_silence: self.store_timeout.0,
+            without_locks,
             idle: Duration::from_secs(1),
         }
     }

@@ -39,7 +39,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Cycle {
     prefix: Prefix,
-    fence: Fence,
+    fence: Option<Fence>,
     sweep: bool,
     jobs: Vec<JobState>,
     known: Option<SettledCounter>,
@@ -64,10 +64,11 @@ pub(crate) struct Cycle {
 
 impl Cycle {
     /// A cycle for `jobs`. `known` is what the last cycle on this prefix ended with; with `sweep` the
-    /// counter's pending entries are cleared away even when nothing else is to be written.
+    /// counter's pending entries are cleared away even when nothing else is to be written. Without a
+    /// `fence`, check-and-set is all that keeps other cycles out, as it would in any case.
     pub(crate) fn new(
         prefix: Prefix,
-        fence: Fence,
+        fence: Option<Fence>,
         jobs: Vec<Job>,
         known: Option<SettledCounter>,
         sweep: bool,
@@ -110,7 +111,7 @@ impl Cycle {
 
     /// Goes on under a new lock, with the same jobs and with what is known about them.
     pub(crate) fn resume(&mut self, fence: Fence) {
-        self.fence = fence;
+        self.fence = Some(fence);
         self.end = None;
         self.begin();
     }

@@ -54,12 +54,12 @@ pub(crate) fn plan(
     counter: &CounterDocument,
     outcomes: &[Outcome],
     wanted: &[&Job],
-    fence: &Fence,
+    fence: Option<&Fence>,
 ) -> Result<Plan, Fenced> {
     let mut left_epoch = None;
-    match &counter.fence {
-        Some(old) if old.epoch != fence.epoch => left_epoch = Some(old.epoch.clone()),
-        Some(old) if old.token > fence.token => return Err(Fenced { by: old.token }),
+    match (&counter.fence, fence) {
+        (Some(old), Some(new)) if old.epoch != new.epoch => left_epoch = Some(old.epoch.clone()),
+        (Some(old), Some(new)) if old.token > new.token => return Err(Fenced { by: old.token }),
         _ => (),
     }
     let mut next = Next {
@@ -67,7 +67,7 @@ pub(crate) fn plan(
         counter: CounterDocument {
             format: counter.format,
             value: counter.value,
-            fence: Some(fence.clone()),
+            fence: fence.or(counter.fence.as_ref()).cloned(),
             pending: Vec::new(),
             skipped: counter.skipped.clone(),
             passed: counter.passed.clone(),
@@ -161,7 +161,7 @@ impl Next<'_> {
     }
 
     /// Whether there was a number for each that is wanted.
-    fn allocate(&mut self, job: &Job, fence: &Fence) -> bool {
+    fn allocate(&mut self, job: &Job, fence: Option<&Fence>) -> bool {
         let mut failed = None;
         let numbers = match &job.want {
             Want::Floor(floor) => {
@@ -185,7 +185,7 @@ impl Next<'_> {
             numbers,
             generation: 0,
             failed,
-            lock: fence.clone(),
+            lock: fence.cloned(),
             chosen: matches!(job.want, Want::Chosen(_)),
             facts: job.facts.clone(),
         });

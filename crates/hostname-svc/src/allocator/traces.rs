@@ -280,9 +280,12 @@ fn a_lower_token_of_the_same_epoch_may_not_move_the_counter() {
         fence: Some(fence(7)),
         ..CounterDocument::default()
     };
-    let plan_under = |fence| plan(&prefix(), &counter, &[], &[&job(0, "a", 1)], &fence);
+    let plan_under = |fence| plan(&prefix(), &counter, &[], &[&job(0, "a", 1)], Some(&fence));
     assert_eq!(plan_under(fence(6)).unwrap_err().by, 7);
     assert_eq!(plan_under(fence(7)).unwrap().counter.value, 1);
+    let alone = plan(&prefix(), &counter, &[], &[&job(0, "a", 1)], None).unwrap();
+    assert_eq!(alone.counter.fence, Some(fence(7)), "it stays as it was");
+    assert_eq!(alone.counter.pending[0].lock, None);
     let mut other = fence(1);
     other.epoch = "restored".to_owned();
     let plan = plan_under(other).unwrap();
@@ -321,7 +324,7 @@ fn a_prefix_without_a_number_left_says_so_and_moves_nothing() {
         ..CounterDocument::default()
     };
     let jobs = [job(0, "a", 2), job(1, "b", 1), job(2, "c", 1)];
-    let plan = plan(&prefix, &counter, &[], &jobs.each_ref(), &fence(1)).unwrap();
+    let plan = plan(&prefix, &counter, &[], &jobs.each_ref(), Some(&fence(1))).unwrap();
     assert_eq!(plan.exhausted, [0, 2]);
     assert_eq!(plan.counter.value, 9);
     assert_eq!(plan.counter.pending.len(), 1);
@@ -330,11 +333,18 @@ fn a_prefix_without_a_number_left_says_so_and_moves_nothing() {
 #[test]
 fn a_taken_number_without_a_successor_is_given_up() {
     let mut counter = CounterDocument::default();
-    let first = plan(&prefix(), &counter, &[], &[&job(0, "a", 1)], &fence(1)).unwrap();
+    let first = plan(
+        &prefix(),
+        &counter,
+        &[],
+        &[&job(0, "a", 1)],
+        Some(&fence(1)),
+    )
+    .unwrap();
     counter = first.counter;
     counter.value = u64::MAX;
     let taken = Outcome::Taken(vec![(Counter::new(1).unwrap(), Some(owner("b")))]);
-    let plan = plan(&prefix(), &counter, &[taken], &[], &fence(1)).unwrap();
+    let plan = plan(&prefix(), &counter, &[taken], &[], Some(&fence(1))).unwrap();
     assert_eq!(plan.counter.pending[0].failed, Some(GivenUp::Exhausted));
     assert_eq!(plan.counter.skipped[&1].next, None);
 }

@@ -6,10 +6,11 @@ use tokio::time::{Instant, sleep};
 use tracing::{Instrument, Span, info_span};
 
 use super::{
-    Shared,
+    Shared, WithoutLocks,
     cycle::{Answer, Cycle, End, Job, SettledCounter, Tally},
     driver::drive,
     error::AllocateError,
+    hold::Hold,
     queue::{Queue, Ticket},
     trace::{self, Caller},
 };
@@ -73,7 +74,11 @@ impl Worker {
             lock = self.lock(deadline) => lock,
         };
         let lock = match lock {
-            Ok(lock) => lock,
+            Ok(lock) => Hold::Locked(lock),
+            Err(LockError::Unavailable(_)) if self.goes_on_without_locks() => {
+                self.shared.metrics.turns_without_lock.inc();
+                Hold::CheckAndSetAlone
+            }
             // Those whose time was over have left; the others have more of it.
             Err(LockError::Timeout) => return,
             Err(error) => return self.queue.fail_all(&error.into()),
@@ -88,7 +93,7 @@ impl Worker {
             }
             let span = cycle_span(&batch);
             lock = self.allocate(held, batch).instrument(span).await;
-            let valid = lock.as_ref().is_some_and(PrefixLock::is_valid);
+            let valid = lock.as_ref().is_some_and(Hold::is_valid);
             if since.elapsed() >= self.shared.limits.max_hold || !valid {
                 break;
             }
@@ -103,15 +108,23 @@ impl Worker {
             .observe(since.elapsed().as_secs_f64());
     }
 
+    fn goes_on_without_locks(&self) -> bool {
+        self.shared.limits.without_locks == WithoutLocks::GoOn
+    }
+
     async fn lock(&self, deadline: Instant) -> Result<PrefixLock, LockError> {
         let timer = self.shared.metrics.lock_wait.start_timer();
         let lock = self.shared.locks.acquire(&self.prefix, deadline).await;
         timer.observe_duration();
+        if let Err(error) = &lock {
+            let failures = &self.shared.metrics.lock_failures;
+            failures.with_label_values(&[error.reason()]).inc();
+        }
         lock
     }
 
     /// Runs a cycle for a batch, and gives back the lock it ended under.
-    async fn allocate(&mut self, lock: PrefixLock, batch: Vec<Ticket>) -> Option<PrefixLock> {
+    async fn allocate(&mut self, lock: Hold, batch: Vec<Ticket>) -> Option<Hold> {
         self.shared.metrics.batch_size.observe(batch.len() as f64);
         let mut open: HashMap<u64, Ticket> = (0..).zip(batch).collect();
         let jobs = open.iter().map(|(id, ticket)| Job {
@@ -143,9 +156,9 @@ impl Worker {
     async fn cycle(
         &mut self,
         cycle: &mut Cycle,
-        mut lock: PrefixLock,
+        mut lock: Hold,
         told: &mut impl FnMut(u64, Answer),
-    ) -> (Option<PrefixLock>, Option<AllocateError>) {
+    ) -> (Option<Hold>, Option<AllocateError>) {
         let deadline = Instant::now() + self.shared.limits.budget;
         for retry in [false, true] {
             let end = self.drive(cycle, deadline, &mut *told).await;
@@ -166,17 +179,19 @@ impl Worker {
                 }
                 Ok(End::Confused) => return (Some(lock), Some(AllocateError::Internal)),
                 Ok(End::Fenced { by }) => {
-                    let token = lock.fence().token;
+                    let token = lock.fence().map_or(0, |fence| fence.token);
                     tracing::warn!("the lock of {} is not ours any more", self.prefix);
                     lock.release().await;
                     if retry {
                         return (None, Some(AllocateError::Fenced { token, by }));
                     }
                     match self.lock(deadline).await {
-                        Ok(next) => lock = next,
+                        Ok(next) => {
+                            cycle.resume(next.fence());
+                            lock = Hold::Locked(next);
+                        }
                         Err(error) => return (None, Some(error.into())),
                     }
-                    cycle.resume(lock.fence());
                 }
                 Err(error) => return (Some(lock), Some(error)),
             }
@@ -225,7 +240,7 @@ impl Worker {
     }
 
     /// Spares the next holder of the lock a long look at what is settled.
-    async fn clear_away(&mut self, lock: &PrefixLock) {
+    async fn clear_away(&mut self, lock: &Hold) {
         if self.pending() > LEFT_BEHIND && lock.is_valid() {
             self.clear(lock).await;
         }
@@ -236,6 +251,7 @@ impl Worker {
         let deadline = Instant::now() + Duration::from_secs(1);
         let swept = async {
             if let Ok(lock) = self.lock(deadline).await {
+                let lock = Hold::Locked(lock);
                 self.clear(&lock).await;
                 lock.release().await;
             }
@@ -243,7 +259,7 @@ impl Worker {
         swept.instrument(info_span!("hostname.sweep")).await;
     }
 
-    async fn clear(&mut self, lock: &PrefixLock) {
+    async fn clear(&mut self, lock: &Hold) {
         let known = self.known.take();
         let mut cycle = Cycle::new(self.prefix.clone(), lock.fence(), Vec::new(), known, true);
         let deadline = Instant::now() + self.shared.limits.budget;

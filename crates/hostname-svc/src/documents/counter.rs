@@ -101,8 +101,9 @@ pub struct Entry {
     /// Why there will be no name; the numbers left are the ones that were recorded already.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed: Option<GivenUp>,
-    /// The lock under which it was allocated.
-    pub lock: Fence,
+    /// The lock under which it was allocated; none while the lock service was away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lock: Option<Fence>,
     /// The numbers are the caller's choice: one that is taken is not replaced.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub chosen: bool,

@@ -45,8 +45,9 @@ pub struct Record {
     pub environment: Environment,
     /// Whose it is.
     pub owner: Owner,
-    /// The lock under which it was allocated.
-    pub lock: Fence,
+    /// The lock under which it was allocated; none while the lock service was away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lock: Option<Fence>,
     /// The rest.
     #[serde(flatten)]
     pub facts: Facts,

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use prometheus::IntGauge;
 use tokio::time::sleep;
 
 use super::{
@@ -21,10 +22,11 @@ const STILL: Duration = Duration::from_secs(10);
 pub(super) async fn sweep_for_ever(
     store: &Arc<dyn DocumentStore>,
     allocator: &Allocator,
+    nearly_full: &IntGauge,
     interval: Duration,
 ) {
     loop {
-        match sweep_once(store, allocator).await {
+        match sweep_once(store, allocator, nearly_full).await {
             Err(HostnameError::Failed(error)) if error.is_outage() => {
                 tracing::debug!("what is left pending is looked for later: {error}");
             }
@@ -38,24 +40,32 @@ pub(super) async fn sweep_for_ever(
 async fn sweep_once(
     store: &Arc<dyn DocumentStore>,
     allocator: &Allocator,
+    nearly_full: &IntGauge,
 ) -> Result<(), HostnameError> {
     let filter = Filter::default();
     let mut prefixes = Prefixes::new(store, &filter, None);
     let mut pending: Vec<(Prefix, u64)> = Vec::new();
+    let mut full = 0;
     while let Some(prefix) = prefixes.next().await? {
-        match pending_version(store, &prefix).await {
-            Ok(Some(version)) => pending.push((prefix, version)),
+        match counter(store, &prefix).await {
+            Ok(Some((version, counter))) => {
+                full += i64::from(is_nearly_full(&prefix, &counter));
+                if !counter.pending.is_empty() {
+                    pending.push((prefix, version));
+                }
+            }
             Ok(None) => (),
             // One counter that cannot be read must not keep the others from being finished.
             Err(error) => tracing::warn!("the counter of {prefix} was not looked at: {error}"),
         }
     }
+    nearly_full.set(full);
     if pending.is_empty() {
         return Ok(());
     }
     sleep(STILL).await;
     for (prefix, version) in pending {
-        if matches!(pending_version(store, &prefix).await, Ok(Some(now)) if now == version) {
+        if matches!(counter(store, &prefix).await, Ok(Some((now, _))) if now == version) {
             tracing::info!("finishing what is left pending of {prefix}");
             allocator.sweep(prefix).await;
         }
@@ -63,13 +73,18 @@ async fn sweep_once(
     Ok(())
 }
 
-/// Version of the counter, if something is pending in it.
-async fn pending_version(
+/// Whether nine tenths of the numbers of a prefix are used up.
+fn is_nearly_full(prefix: &Prefix, counter: &CounterDocument) -> bool {
+    counter.value * 10 >= prefix.last() * 9
+}
+
+/// The counter of a prefix and its version, if it is there.
+async fn counter(
     store: &Arc<dyn DocumentStore>,
     prefix: &Prefix,
-) -> Result<Option<u64>, HostnameError> {
+) -> Result<Option<(u64, CounterDocument)>, HostnameError> {
     match read::<CounterDocument>(store, &layout::counter(prefix)).await? {
-        Read::Present { version, data } if !data.pending.is_empty() => Ok(Some(version)),
+        Read::Present { version, data } => Ok(Some((version, data))),
         _ => Ok(None),
     }
 }

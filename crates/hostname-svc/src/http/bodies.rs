@@ -26,7 +26,8 @@ pub(super) struct HostnameBody {
     reason: Option<String>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     labels: BTreeMap<String, String>,
-    lock: Fence,
+    /// Null where the lock service was away.
+    lock: Option<Fence>,
     #[serde(skip_serializing_if = "Option::is_none")]
     retired: Option<RetirementBody>,
 }

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use hostname_svc::{
-    allocator::{AllocateError, Allocator, Limits, Remarks, Want, Wish},
+    allocator::{AllocateError, Allocator, Limits, Remarks, Want, Wish, WithoutLocks},
     hostname::Prefix,
     locks::PrefixLocks,
     metrics::Metrics,
@@ -57,6 +57,7 @@ async fn a_cycle_that_panics_is_an_internal_error_and_no_matter_of_the_lock() {
         max_waiting: 8,
         parallel: 8,
         store_silence: PATIENCE,
+        without_locks: WithoutLocks::Refuse,
         idle: Duration::from_secs(1),
     };
     let store = Arc::new(Panicking);

@@ -3,6 +3,7 @@
 
 mod allocate;
 mod allocator;
+mod ambiguity;
 mod app;
 mod batch;
 mod breaker;
@@ -12,6 +13,7 @@ mod idempotency;
 mod imports;
 mod listing;
 mod lock_faults;
+mod lock_outage;
 mod main_job;
 mod prefixes;
 mod preview;

@@ -127,3 +127,16 @@ async fn pages_of_prefixes_join_to_the_whole() {
         assert_eq!(wrong.fields(), ["environment", "after"]);
     }
 }
+
+#[tokio::test]
+async fn a_prefix_whose_numbers_run_out_is_told_beforehand() {
+    for app in on_each_store().await {
+        let full = wish(&"a".repeat(40), &"b".repeat(18), "prod");
+        for _ in 0..9 {
+            app.allocate(&full).await.hostname();
+        }
+        // The first sweep is at the start.
+        app.service.restart().await.unwrap();
+        app.shows("hostname_prefixes_nearly_full 1").await;
+    }
+}

@@ -89,7 +89,13 @@ impl Cycle {
             return self.rest();
         }
         let jobs: Vec<&Job> = wanted.iter().map(|&place| &self.jobs[place].job).collect();
-        let plan = match plan(&self.prefix, &self.counter, &outcomes, &jobs, &self.fence) {
+        let plan = match plan(
+            &self.prefix,
+            &self.counter,
+            &outcomes,
+            &jobs,
+            self.fence.as_ref(),
+        ) {
             Ok(plan) => plan,
             Err(Fenced { by }) => {
                 self.end = Some(End::Fenced { by });

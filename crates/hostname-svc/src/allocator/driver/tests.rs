@@ -92,7 +92,7 @@ async fn run(
     names: &[&str],
 ) -> (HashMap<u64, Answer>, Result<End, AllocateError>, Duration) {
     let jobs = (0..).zip(names).map(|(id, name)| job(id, name, 1));
-    let mut cycle = Cycle::new(prefix(), fence(1), jobs.collect(), None, false);
+    let mut cycle = Cycle::new(prefix(), Some(fence(1)), jobs.collect(), None, false);
     let store = Arc::clone(store) as Arc<dyn DocumentStore>;
     let mut told = HashMap::new();
     let started = Instant::now();
