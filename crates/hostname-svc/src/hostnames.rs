@@ -329,6 +329,7 @@ impl HostnameError {
                 AllocateError::Lock(LockError::Unavailable(_) | LockError::Refused(_))
                 | AllocateError::Fenced { .. },
             ) => "lock_unavailable",
+            Self::Failed(AllocateError::Regressed { .. }) => "counter_regressed",
             Self::Failed(AllocateError::Store(_)) => "store_unavailable",
             Self::Failed(AllocateError::Timeout) => "timeout",
             Self::RecordDeleted(_)

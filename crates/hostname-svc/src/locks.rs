@@ -6,6 +6,7 @@
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use lock_client::{AcquireOptions, ClientOptions, Error, LockClient, LockGuard};
+use serde::{Deserialize, Serialize};
 use service_kit::complaint::{complain, settle};
 use tokio::time::Instant;
 
@@ -62,6 +63,13 @@ pub struct PrefixLocks {
 /// The lock of one prefix, held.
 pub struct PrefixLock {
     guard: LockGuard,
+}
+
+/// What a holder leaves to the next one, outside the store of hostnames: how far the counter has come. A
+/// store that was restored from an older state does not know it.
+#[derive(Debug, Serialize, Deserialize)]
+struct Note {
+    counter: u64,
 }
 
 impl PrefixLocks {
@@ -179,9 +187,24 @@ impl PrefixLock {
         self.guard.is_valid()
     }
 
-    /// Gives the lock back. A release that fails only makes others wait for the end of the lease.
-    pub async fn release(self) {
-        if let Ok(Err(error)) = tokio::time::timeout(RELEASE, self.guard.release()).await {
+    /// How far the counter has come, as earlier holders said.
+    pub fn mark(&self) -> u64 {
+        let note = self.guard.note().map(serde_json::from_str::<Note>);
+        note.map_or(0, |note| note.map_or(0, |note| note.counter))
+    }
+
+    /// Gives the lock back, and says how far the counter has come, if that is known. A release that fails
+    /// only makes others wait for the end of the lease.
+    pub async fn release(self, counter: Option<u64>) {
+        let note = counter.filter(|counter| *counter > self.mark());
+        let note = note.and_then(|counter| serde_json::to_string(&Note { counter }).ok());
+        let release = async {
+            match note {
+                Some(note) => self.guard.release_with_note(&note).await,
+                None => self.guard.release().await,
+            }
+        };
+        if let Ok(Err(error)) = tokio::time::timeout(RELEASE, release).await {
             let kind = if error.is_outage() {
                 "the service is away"
             } else {

@@ -45,6 +45,8 @@ pub(crate) struct Cycle {
     known: Option<SettledCounter>,
     /// Counters of a lower version are known to be stale.
     min_version: u64,
+    /// Counters of a lower value are stale, or come from an older state of the store.
+    mark: u64,
     version: u64,
     counter: CounterDocument,
     /// The counter is one that this cycle wrote.
@@ -88,6 +90,7 @@ impl Cycle {
             fence,
             sweep,
             jobs,
+            mark: 0,
             min_version: known.as_ref().map_or(0, |known| known.version),
             known,
             version: 0,
@@ -107,6 +110,12 @@ impl Cycle {
         };
         cycle.begin();
         cycle
+    }
+
+    /// The counter has come as far as `mark`: one that has not is refused, unless it is raised.
+    pub(crate) fn with_mark(mut self, mark: u64) -> Self {
+        self.mark = mark;
+        self
     }
 
     /// Goes on under a new lock, with the same jobs and with what is known about them.

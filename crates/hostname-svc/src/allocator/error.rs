@@ -27,6 +27,16 @@ pub enum AllocateError {
         /// The one in the counter.
         by: u64,
     },
+    /// The store comes from an older state: what it would give out next was given out before.
+    #[error(
+        "the counter stands at {value}, but hostnames up to number {mark} were given out: the store was restored from an older state"
+    )]
+    Regressed {
+        /// Where the counter stands.
+        value: u64,
+        /// How far it had come.
+        mark: u64,
+    },
     /// The store failed.
     #[error(transparent)]
     Store(#[from] Arc<StoreError>),
@@ -58,6 +68,7 @@ impl AllocateError {
             Self::QueueFull | Self::Lock(_) | Self::Timeout => true,
             Self::Ambiguous(_)
             | Self::Fenced { .. }
+            | Self::Regressed { .. }
             | Self::Deleted(_)
             | Self::Unreadable(_)
             | Self::Internal => false,

@@ -26,10 +26,18 @@ impl Hold {
         }
     }
 
-    /// Gives the lock back.
-    pub(super) async fn release(self) {
+    /// How far the counter has come, as earlier holders of the lock said.
+    pub(super) fn mark(&self) -> u64 {
+        match self {
+            Self::Locked(lock) => lock.mark(),
+            Self::CheckAndSetAlone => 0,
+        }
+    }
+
+    /// Gives the lock back, and says how far the counter has come, if that is known.
+    pub(super) async fn release(self, counter: Option<u64>) {
         if let Self::Locked(lock) = self {
-            lock.release().await;
+            lock.release(counter).await;
         }
     }
 }

@@ -75,6 +75,12 @@ pub(crate) fn plan(
         skipped: BTreeMap::new(),
         passed: 0,
     };
+    // First of all, since what was restored from an older state must give out nothing below it.
+    for job in wanted {
+        if let Want::Floor(floor) = job.want {
+            next.passed += next.counter.pass_to(floor);
+        }
+    }
     for (entry, outcome) in counter.pending.iter().zip(outcomes) {
         match outcome {
             Outcome::Done => (),
@@ -164,10 +170,7 @@ impl Next<'_> {
     fn allocate(&mut self, job: &Job, fence: Option<&Fence>) -> bool {
         let mut failed = None;
         let numbers = match &job.want {
-            Want::Floor(floor) => {
-                self.passed += self.counter.pass_to(*floor);
-                return true;
-            }
+            Want::Floor(_) => return true,
             Want::One => self.next_numbers(1),
             Want::Count(count) => self.next_numbers(*count),
             Want::Chosen(chosen) => {

@@ -3,6 +3,7 @@
 
 mod imports;
 mod keyless;
+mod regressed;
 
 use super::{
     cycle::{Answer, Request},

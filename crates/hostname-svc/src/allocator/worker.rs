@@ -100,7 +100,7 @@ impl Worker {
         }
         if let Some(lock) = lock {
             self.clear_away(&lock).await;
-            lock.release().await;
+            lock.release(self.counter()).await;
         }
         self.shared
             .metrics
@@ -134,7 +134,8 @@ impl Worker {
         let mut jobs: Vec<_> = jobs.collect();
         jobs.sort_by_key(|job| job.id);
         let known = self.known.take();
-        let mut cycle = Cycle::new(self.prefix.clone(), lock.fence(), jobs, known, false);
+        let cycle = Cycle::new(self.prefix.clone(), lock.fence(), jobs, known, false);
+        let mut cycle = cycle.with_mark(lock.mark());
         let mut told = |id, answer: Answer| {
             if let Some(ticket) = open.remove(&id) {
                 ticket.answer(&Ok(answer));
@@ -174,6 +175,9 @@ impl Worker {
                         Some(AllocateError::Deleted("counter of the prefix")),
                     );
                 }
+                Ok(End::Regressed { value, mark }) => {
+                    return (Some(lock), Some(AllocateError::Regressed { value, mark }));
+                }
                 Ok(End::Unreadable(which)) => {
                     return (Some(lock), Some(AllocateError::Unreadable(which)));
                 }
@@ -181,7 +185,7 @@ impl Worker {
                 Ok(End::Fenced { by }) => {
                     let token = lock.fence().map_or(0, |fence| fence.token);
                     tracing::warn!("the lock of {} is not ours any more", self.prefix);
-                    lock.release().await;
+                    lock.release(None).await;
                     if retry {
                         return (None, Some(AllocateError::Fenced { token, by }));
                     }
@@ -233,6 +237,11 @@ impl Worker {
         }
     }
 
+    /// How far the counter has surely come.
+    fn counter(&self) -> Option<u64> {
+        Some(self.known.as_ref()?.counter.value)
+    }
+
     fn pending(&self) -> usize {
         self.known
             .as_ref()
@@ -253,7 +262,7 @@ impl Worker {
             if let Ok(lock) = self.lock(deadline).await {
                 let lock = Hold::Locked(lock);
                 self.clear(&lock).await;
-                lock.release().await;
+                lock.release(self.counter()).await;
             }
         };
         swept.instrument(info_span!("hostname.sweep")).await;
@@ -261,7 +270,8 @@ impl Worker {
 
     async fn clear(&mut self, lock: &Hold) {
         let known = self.known.take();
-        let mut cycle = Cycle::new(self.prefix.clone(), lock.fence(), Vec::new(), known, true);
+        let cycle = Cycle::new(self.prefix.clone(), lock.fence(), Vec::new(), known, true);
+        let mut cycle = cycle.with_mark(lock.mark());
         let deadline = Instant::now() + self.shared.limits.budget;
         let end = self.drive(&mut cycle, deadline, |_, _| ()).await;
         self.count(cycle.take_tally());

@@ -46,6 +46,8 @@ problem_kinds! {
             "An operator compares HOSTNAME_SVC_BUDGET, _LOCK_TTL and _LOCK_KEY_PREFIX with SHARED_LOCK_MAX_WAIT and _MAX_TTL.";
         LOCK_FENCED: "lock-fenced", 503, "The lock service gave an old fencing token.", true,
             "An operator looks at the lock service: was its store restored without a new token epoch?";
+        COUNTER_REGRESSED: "counter-regressed", 503, "The counter is lower than it was.", false,
+            "An operator restores the newest state of the store, or raises the floor of the prefix to the number that `detail` names.";
         VAULT_UNAVAILABLE: "vault-unavailable", 503, "The store of hostnames is unavailable.", true,
             "Come again after `Retry-After`, with the same Idempotency-Key if there was one.";
         VAULT_SEALED: "vault-sealed", 503, "Vault is sealed.", true, "An operator unseals Vault.";
@@ -98,6 +100,7 @@ fn of_failure(error: &AllocateError) -> Problem {
         AllocateError::Lock(LockError::Unavailable(_)) => &LOCK_UNAVAILABLE,
         AllocateError::Lock(LockError::Refused(_)) => &LOCK_REFUSED,
         AllocateError::Fenced { .. } => &LOCK_FENCED,
+        AllocateError::Regressed { .. } => &COUNTER_REGRESSED,
         AllocateError::Store(store) => match &**store {
             StoreError::Unavailable(_) | StoreError::Unknown(_) => &VAULT_UNAVAILABLE,
             StoreError::Sealed => &VAULT_SEALED,
@@ -150,9 +153,10 @@ fn log(error: &AllocateError, kind: &'static ProblemKind) {
                 complain(kind.code, why);
             }
         },
-        AllocateError::Fenced { .. } | AllocateError::Deleted(_) | AllocateError::Unreadable(_) => {
-            complain(kind.code, why)
-        }
+        AllocateError::Fenced { .. }
+        | AllocateError::Regressed { .. }
+        | AllocateError::Deleted(_)
+        | AllocateError::Unreadable(_) => complain(kind.code, why),
         AllocateError::Internal => tracing::error!("{why}"),
     }
 }

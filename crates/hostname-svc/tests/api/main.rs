@@ -1,6 +1,7 @@
 //! The service from outside: the shipped binary, over HTTP, beside real servers.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod alerts;
 mod allocate;
 mod allocator;
 mod ambiguity;
@@ -17,6 +18,7 @@ mod lock_outage;
 mod main_job;
 mod prefixes;
 mod preview;
+mod regressed;
 mod rejections;
 mod retirement;
 mod settings;

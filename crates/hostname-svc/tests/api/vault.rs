@@ -59,6 +59,25 @@ impl Vault {
         serde_json::from_slice(&response.bytes().await.unwrap()).unwrap_or_default()
     }
 
+    /// The state of the raft storage.
+    pub(crate) async fn snapshot(&self) -> Vec<u8> {
+        let request = self.client.get(self.snapshot_url(""));
+        let request = request.header("X-Vault-Token", &self.token);
+        let response = request.send().await.unwrap().error_for_status().unwrap();
+        response.bytes().await.unwrap().to_vec()
+    }
+
+    /// Goes back to a snapshot.
+    pub(crate) async fn restore(&self, snapshot: Vec<u8>) {
+        let request = self.client.post(self.snapshot_url("-force")).body(snapshot);
+        let request = request.header("X-Vault-Token", &self.token);
+        request.send().await.unwrap().error_for_status().unwrap();
+    }
+
+    fn snapshot_url(&self, how: &str) -> String {
+        format!("{}/v1/sys/storage/raft/snapshot{how}", self.address)
+    }
+
     pub(crate) async fn read(&self, path: &str) -> Value {
         self.call("GET", path, json!(null)).await["data"]["data"].clone()
     }

@@ -4,16 +4,20 @@ use std::sync::Arc;
 
 use super::{
     Cycle, End, Request, SettledCounter,
-    state::{EntryState, Look, Move, Target, Verdict},
+    state::{EntryState, JobState, Look, Move, Target, Verdict},
 };
 use crate::{
     allocator::{
+        Want,
         cycle::{Answer, Job},
         plan::{Fenced, Outcome, Plan, plan},
     },
     documents::{CounterDocument, GivenUp},
     store::Read,
 };
+
+/// How often a counter that is too low is read again, in something over a second, before it is believed.
+const STALE_READS: u32 = 20;
 
 impl Cycle {
     /// Reads the counter, and meanwhile looks up the keys: a look-up may be as stale as it likes.
@@ -53,6 +57,9 @@ impl Cycle {
                 return;
             }
         };
+        if self.counter.value < self.mark && !self.is_raised() {
+            return self.falls_short(attempt);
+        }
         let settled = self
             .known
             .as_ref()
@@ -68,6 +75,25 @@ impl Cycle {
         } else {
             self.settle_all();
         }
+    }
+
+    /// The counter is lower than it was: the read is stale, or the store is.
+    fn falls_short(&mut self, attempt: u32) {
+        if attempt < STALE_READS {
+            self.reading = true;
+            return self.ask(Target::Counter, attempt + 1, Request::ReadCounter);
+        }
+        self.end = Some(End::Regressed {
+            value: self.counter.value,
+            mark: self.mark,
+        });
+    }
+
+    /// Whether somebody asks for a floor that leads beyond everything given out.
+    fn is_raised(&self) -> bool {
+        let raises =
+            |job: &JobState| matches!(job.job.want, Want::Floor(floor) if floor >= self.mark);
+        self.jobs.iter().any(raises)
     }
 
     /// All is settled and every job judged: moves the counter, reads again, or ends.

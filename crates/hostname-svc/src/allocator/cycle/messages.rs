@@ -96,6 +96,8 @@ pub(crate) enum End {
     Fenced { by: u64 },
     /// The counter was deleted by hand; starting it again would repeat its names.
     CounterDeleted,
+    /// The counter is lower than it was: its store comes from an older state.
+    Regressed { value: u64, mark: u64 },
     /// A document that decides about everybody's numbers is none that we can read.
     Unreadable(String),
     /// A reply did not fit its call: a defect.
