@@ -14,7 +14,7 @@ use tokio::{sync::oneshot, task::JoinSet, time::Instant};
 use tracing::{Instrument, Span};
 
 use super::{
-    client::{Answer, Call, Etcd, span_of},
+    client::{Answer, Call, Etcd, responses_of, span_of},
     fault::Fault,
     keys::Segment,
     proposal::{Company, Proposal},
@@ -142,18 +142,13 @@ impl Etcd {
     async fn carry(self: &Arc<Self>, mut batch: Vec<Passenger>) {
         if batch.len() == 1 {
             let Some(only) = batch.pop() else { return };
-            let txn = only.proposal.txn.clone();
-            let answer = self.transact(txn, Call::once("txn")).await;
-            return only.tell(answer);
+            return self.carry_one(only).await;
         }
-        let nested: Vec<TxnOp> = batch
-            .iter()
-            .map(|one| TxnOp::txn(one.proposal.txn.clone()))
-            .collect();
-        match self
-            .transact(Txn::new().and_then(nested), Call::once("txn"))
-            .await
-        {
+        let all = || {
+            let nested = batch.iter().map(|one| TxnOp::txn(one.proposal.txn()));
+            Txn::new().and_then(nested.collect::<Vec<_>>())
+        };
+        match self.transact(Call::once("txn"), all).await {
             Ok(answer) => {
                 let mut responses = answer.responses.into_iter();
                 for passenger in batch {
@@ -178,13 +173,15 @@ impl Etcd {
                 under_way.join_next().await;
             }
             let etcd = Arc::clone(self);
-            under_way.spawn(async move {
-                let txn = passenger.proposal.txn.clone();
-                let answer = etcd.transact(txn, Call::once("txn")).await;
-                passenger.tell(answer);
-            });
+            under_way.spawn(async move { etcd.carry_one(passenger).await });
         }
         under_way.join_all().await;
+    }
+
+    async fn carry_one(&self, passenger: Passenger) {
+        let txn = || passenger.proposal.txn();
+        let answer = self.transact(Call::once("txn"), txn).await;
+        passenger.tell(answer);
     }
 
     fn batches(&self) -> MutexGuard<'_, State> {
@@ -220,7 +217,7 @@ impl Answer {
             Some(TxnOpResponse::Txn(nested)) => Ok(Self {
                 succeeded: nested.succeeded(),
                 revision,
-                responses: nested.op_responses(),
+                responses: responses_of(nested),
             }),
             _ => Err(Fault::Lost("etcd answered what it was not asked".into())),
         }
@@ -257,7 +254,7 @@ impl Batch {
         }
         self.closed = travels_alone(proposal);
         self.bytes += proposal.bytes;
-        self.width = self.width.max(proposal.width);
+        self.width = self.width.max(proposal.width());
         self.passengers.push(passenger);
         None
     }
@@ -270,7 +267,7 @@ impl Batch {
             self.conflicts = true;
             return false;
         }
-        let operations = self.passengers.len() + 1 + self.width.max(proposal.width);
+        let operations = self.passengers.len() + 1 + self.width.max(proposal.width());
         self.passengers.is_empty()
             || (!travels_alone(proposal)
                 && self.bytes + proposal.bytes <= MOST_BYTES

@@ -11,7 +11,8 @@ use std::{
 };
 
 use etcd_client::{
-    Client, Error, GetOptions, GetResponse, KvClient, Txn, TxnOpResponse, WatchClient,
+    Client, DeleteResponse, Error, GetOptions, GetResponse, KvClient, PutResponse, Txn,
+    TxnOpResponse, TxnResponse, WatchClient, proto::PbTxnOpResponse,
 };
 use tokio::{
     sync::{Notify, watch},
@@ -114,7 +115,7 @@ impl Etcd {
 
     /// Runs a transaction that only reads: linearizable, and no entry in etcd's log.
     pub(super) async fn look(&self, txn: Txn) -> Result<Answer, Fault> {
-        self.transact(txn, Call::freely("look")).await
+        self.transact(Call::freely("look"), || txn.clone()).await
     }
 
     /// Reads keys, linearizably.
@@ -126,16 +127,21 @@ impl Etcd {
         response.await
     }
 
-    pub(super) async fn transact(&self, txn: Txn, call: Call) -> Result<Answer, Fault> {
+    /// Runs a transaction, made anew for each try.
+    pub(super) async fn transact(
+        &self,
+        call: Call,
+        txn: impl Fn() -> Txn,
+    ) -> Result<Answer, Fault> {
         let response = self.call(call, |client| {
-            let (mut kv, txn) = (roomy(&client), txn.clone());
+            let (mut kv, txn) = (roomy(&client), txn());
             async move { kv.txn(txn).await }
         });
         let response = response.await.inspect_err(|fault| self.heed(fault))?;
         Ok(Answer {
             succeeded: response.succeeded(),
             revision: response.header().map_or(0, |header| header.revision()),
-            responses: response.op_responses(),
+            responses: responses_of(response),
         })
     }
 
@@ -355,6 +361,20 @@ pub(super) fn span_of(call: &'static str) -> Span {
         db.operation.batch.size = Empty,
         error.type = Empty,
     )
+}
+
+/// What a transaction answered, taken out of it: etcd-client would copy it, at each level again.
+pub(super) fn responses_of(response: TxnResponse) -> Vec<TxnOpResponse> {
+    let all = response.0.responses.into_iter();
+    let all = all.filter_map(|one| match one.response? {
+        PbTxnOpResponse::ResponsePut(put) => Some(TxnOpResponse::Put(PutResponse(put))),
+        PbTxnOpResponse::ResponseRange(get) => Some(TxnOpResponse::Get(GetResponse(get))),
+        PbTxnOpResponse::ResponseDeleteRange(delete) => {
+            Some(TxnOpResponse::Delete(DeleteResponse(delete)))
+        }
+        PbTxnOpResponse::ResponseTxn(nested) => Some(TxnOpResponse::Txn(TxnResponse(nested))),
+    });
+    all.collect()
 }
 
 fn roomy(client: &Client) -> KvClient {

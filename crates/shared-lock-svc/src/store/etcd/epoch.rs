@@ -5,7 +5,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use etcd_client::{Compare, CompareOp, GetOptions, Txn, TxnOp, TxnOpResponse};
+use etcd_client::{Compare, CompareOp, GetOptions, TxnOp, TxnOpResponse};
 use tracing::warn;
 use uuid::Uuid;
 
@@ -91,11 +91,10 @@ impl Core {
             return Ok(String::from_utf8_lossy(stored.value()).into_owned());
         }
         let ours = Uuid::new_v4().to_string();
-        let txn = Txn::new()
-            .when([Compare::create_revision(EPOCH, CompareOp::Equal, 0)])
-            .and_then([TxnOp::put(EPOCH, ours.as_str(), None)])
-            .or_else([TxnOp::get(EPOCH, None)]);
-        let answer = self.etcd.propose(Proposal::alone(txn)).await?;
+        let absent = Compare::create_revision(EPOCH, CompareOp::Equal, 0);
+        let put = TxnOp::put(EPOCH, ours.as_str(), None);
+        let create = Proposal::alone([absent], [put]).or_else([TxnOp::get(EPOCH, None)]);
+        let answer = self.etcd.propose(create).await?;
         match answer.responses.first() {
             _ if answer.succeeded => Ok(ours),
             Some(TxnOpResponse::Get(get)) if !get.kvs().is_empty() => {

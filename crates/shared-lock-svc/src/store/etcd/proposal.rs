@@ -1,9 +1,11 @@
 //! A transaction on its way, and what it may share a journey with.
 
-use etcd_client::{Txn, proto::PbTxnRequest};
-use prost::Message;
+use etcd_client::{Compare, Txn, TxnOp, proto::PbTxnOpRequest};
 
 use super::keys::{LockPath, Segment};
+
+/// What a compare or a read takes on the wire, about.
+const BYTES_OF_A_QUESTION: usize = 128;
 
 /// A transaction that changes something, with what must be known to let it ride with others.
 ///
@@ -11,15 +13,15 @@ use super::keys::{LockPath, Segment};
 /// proposals that name one lock never travel together.
 #[derive(Debug, Clone)]
 pub(super) struct Proposal {
-    pub(super) txn: Txn,
+    when: Vec<Compare>,
+    then: Vec<TxnOp>,
+    otherwise: Vec<TxnOp>,
     /// Whom it may ride with.
     pub(super) company: Company,
-    /// Its size on the wire.
+    /// Its size on the wire, about.
     pub(super) bytes: usize,
     /// Whether it makes a request hold or wait: what is not proposed while etcd has no space.
     pub(super) adds: bool,
-    /// The longest of its lists of compares and operations: what etcd counts.
-    pub(super) width: usize,
 }
 
 /// Whom a proposal may ride with.
@@ -33,20 +35,48 @@ pub(super) enum Company {
 
 impl Proposal {
     /// A row of one lock.
-    pub(super) fn of(path: &LockPath, txn: Txn) -> Self {
-        Self::of_all([path], txn)
+    pub(super) fn of(
+        path: &LockPath,
+        when: impl Into<Vec<Compare>>,
+        then: impl Into<Vec<TxnOp>>,
+    ) -> Self {
+        Self::of_all([path], when, then)
     }
 
     /// A row of several locks: of each lock whose keys it names, in a compare too. A row of no lock
     /// names only keys that no other proposal under way can name.
-    pub(super) fn of_all<'a>(paths: impl IntoIterator<Item = &'a LockPath>, txn: Txn) -> Self {
+    pub(super) fn of_all<'a>(
+        paths: impl IntoIterator<Item = &'a LockPath>,
+        when: impl Into<Vec<Compare>>,
+        then: impl Into<Vec<TxnOp>>,
+    ) -> Self {
         let locks = paths.into_iter().map(|path| path.segment.clone());
-        Self::new(Company::Beside(locks.collect()), txn)
+        Self::new(Company::Beside(locks.collect()), when.into(), then.into())
     }
 
     /// What nothing else may ride with.
-    pub(super) fn alone(txn: Txn) -> Self {
-        Self::new(Company::None, txn)
+    pub(super) fn alone(when: impl Into<Vec<Compare>>, then: impl Into<Vec<TxnOp>>) -> Self {
+        Self::new(Company::None, when.into(), then.into())
+    }
+
+    fn new(company: Company, when: Vec<Compare>, then: Vec<TxnOp>) -> Self {
+        let written = then.iter().cloned();
+        let written = written.map(|op| PbTxnOpRequest::from(op).encoded_len());
+        Self {
+            bytes: written.sum::<usize>() + when.len() * BYTES_OF_A_QUESTION,
+            when,
+            then,
+            otherwise: Vec::new(),
+            company,
+            adds: false,
+        }
+    }
+
+    /// What is read when the compares do not hold.
+    pub(super) fn or_else(mut self, reads: impl Into<Vec<TxnOp>>) -> Self {
+        self.otherwise = reads.into();
+        self.bytes += self.otherwise.len() * BYTES_OF_A_QUESTION;
+        self
     }
 
     /// Marks what makes a request hold or wait.
@@ -54,19 +84,16 @@ impl Proposal {
         Self { adds: true, ..self }
     }
 
-    fn new(company: Company, txn: Txn) -> Self {
-        let request = PbTxnRequest::from(txn.clone());
-        let lists = [
-            request.compare.len(),
-            request.success.len(),
-            request.failure.len(),
-        ];
-        Self {
-            txn,
-            company,
-            bytes: request.encoded_len(),
-            adds: false,
-            width: lists.into_iter().max().unwrap_or_default(),
-        }
+    pub(super) fn txn(&self) -> Txn {
+        Txn::new()
+            .when(self.when.clone())
+            .and_then(self.then.clone())
+            .or_else(self.otherwise.clone())
+    }
+
+    /// The longest of its lists of compares and operations: what etcd counts.
+    pub(super) fn width(&self) -> usize {
+        let written = self.then.len().max(self.otherwise.len());
+        self.when.len().max(written)
     }
 }

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use etcd_client::{Compare, CompareOp, PutOptions, Txn, TxnOp, TxnOpResponse};
+use etcd_client::{Compare, CompareOp, PutOptions, TxnOp, TxnOpResponse};
 use tokio::{
     sync::{Notify, watch},
     task::JoinSet,
@@ -179,15 +179,10 @@ impl Core {
         let lease = self.grant_lease(self.options.liveness_ttl).await?.id;
         let key = keys::replica(&self.replica.id);
         let on_lease = PutOptions::new().with_lease(lease.0);
-        let txn = Txn::new()
-            .when([Compare::create_revision(key.as_str(), CompareOp::Equal, 0)])
-            .and_then([TxnOp::put(
-                key.as_str(),
-                self.replica.id.as_str(),
-                Some(on_lease),
-            )])
-            .or_else([TxnOp::get(key, None)]);
-        let answer = match self.etcd.propose(Proposal::alone(txn)).await {
+        let absent = Compare::create_revision(key.as_str(), CompareOp::Equal, 0);
+        let put = TxnOp::put(key.as_str(), self.replica.id.as_str(), Some(on_lease));
+        let create = Proposal::alone([absent], [put]).or_else([TxnOp::get(key, None)]);
+        let answer = match self.etcd.propose(create).await {
             Ok(answer) => answer,
             Err(fault) => {
                 self.revoke_lease_later(lease);

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use etcd_client::{GetOptions, LeaseTimeToLiveOptions, PutOptions, Txn, TxnOp};
+use etcd_client::{GetOptions, LeaseTimeToLiveOptions, PutOptions, TxnOp};
 use tokio::{task::JoinSet, time::Instant};
 
 use super::{
@@ -34,7 +34,7 @@ impl Core {
         });
         let on_lease = PutOptions::new().with_lease(lease.id.0);
         let put = TxnOp::put(keys::guard(lease.id), record, Some(on_lease));
-        let begin = Proposal::of_all([], Txn::new().and_then([put])).adding();
+        let begin = Proposal::of_all([], [], [put]).adding();
         if let Err(fault) = self.etcd.propose(begin).await {
             self.revoke_lease_later(lease.id);
             return Err(fault);

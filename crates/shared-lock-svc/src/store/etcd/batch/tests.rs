@@ -15,12 +15,12 @@ fn path(name: &str) -> LockPath {
 
 fn proposal(lock: &str, bytes: usize) -> Proposal {
     let puts = [TxnOp::put("k", vec![0; bytes], None)];
-    Proposal::of(&path(lock), Txn::new().and_then(puts))
+    Proposal::of(&path(lock), [], puts)
 }
 
 fn wide(lock: &str, width: usize) -> Proposal {
     let compare = Compare::version("k", etcd_client::CompareOp::Equal, 0);
-    Proposal::of(&path(lock), Txn::new().when(vec![compare; width]))
+    Proposal::of(&path(lock), vec![compare; width], [])
 }
 
 /// An etcd where these wait, with what they will be told.
@@ -62,7 +62,7 @@ fn a_lock_is_in_a_batch_once_and_its_proposals_keep_their_order() {
         proposal("a", 1),
         proposal("a", 2),
         proposal("b", 3),
-        Proposal::of_all([&path("b"), &path("c")], Txn::new()),
+        Proposal::of_all([&path("b"), &path("c")], [], []),
         proposal("c", 5),
     ]);
     let mut rounds = Vec::new();
@@ -76,7 +76,7 @@ fn a_lock_is_in_a_batch_once_and_its_proposals_keep_their_order() {
         etcd.batches().under_way = 0;
     }
     let bytes = |lock, bytes| proposal(lock, bytes).bytes;
-    let both = Proposal::of_all([&path("b"), &path("c")], Txn::new()).bytes;
+    let both = Proposal::of_all([&path("b"), &path("c")], [], []).bytes;
     let expected = [
         vec![bytes("a", 1), bytes("b", 3)],
         vec![bytes("a", 2), both],
@@ -97,7 +97,7 @@ fn batches_are_bounded_by_count_and_width_and_bytes() {
 
 #[test]
 fn what_is_large_or_wants_no_company_travels_alone() {
-    let alone = Proposal::alone(Txn::new());
+    let alone = Proposal::alone([], []);
     let large = proposal("large", 65 << 10);
     let others = ["a", "b", "c"].map(|lock| proposal(lock, 1));
     let [a, b, c] = others;

@@ -1,6 +1,6 @@
 //! Rows by which tenures and requests end.
 
-use etcd_client::{Txn, TxnOp};
+use etcd_client::TxnOp;
 
 use super::{
     super::{
@@ -49,11 +49,7 @@ pub(in super::super) fn hand_over(
         then.extend(end(path, hold));
     }
     then.extend(grant_run(path, run));
-    let txn = Txn::new()
-        .when(when)
-        .and_then(then)
-        .or_else(otherwise.ops());
-    Proposal::of(path, txn)
+    Proposal::of(path, when, then).or_else(otherwise.ops())
 }
 
 /// Ends a tenure when nobody waits.
@@ -65,11 +61,7 @@ pub(in super::super) fn release(
 ) -> Proposal {
     let mut then = parting.ops(path, [hold], tombstones);
     then.extend(end(path, hold));
-    let txn = Txn::new()
-        .when([holds(path, hold), nobody_waits(path)])
-        .and_then(then)
-        .or_else(otherwise.ops());
-    Proposal::of(path, txn)
+    Proposal::of(path, [holds(path, hold), nobody_waits(path)], then).or_else(otherwise.ops())
 }
 
 /// Ends a tenure beside others, while somebody waits who does not fit, or cannot be served: whoever
@@ -82,11 +74,7 @@ pub(in super::super) fn leave(
 ) -> Proposal {
     let mut then = parting.ops(path, [hold], tombstones);
     then.extend(end(path, hold));
-    let txn = Txn::new()
-        .when([holds(path, hold)])
-        .and_then(then)
-        .or_else(otherwise.ops());
-    Proposal::of(path, txn)
+    Proposal::of(path, [holds(path, hold)], then).or_else(otherwise.ops())
 }
 
 /// Ends tenures and leaves nothing behind: all that an etcd without space lets pass. Whoever sees
@@ -96,7 +84,7 @@ pub(in super::super) fn leave(
 pub(in super::super) fn free(path: &LockPath, ended: &[Hold]) -> Proposal {
     let when: Vec<_> = ended.iter().map(|hold| holds(path, hold)).collect();
     let then: Vec<_> = ended.iter().flat_map(|hold| end(path, hold)).collect();
-    Proposal::alone(Txn::new().when(when).and_then(then))
+    Proposal::alone(when, then)
 }
 
 /// Ends tenures against the will of their holders: those of `ended`, if nothing was added to all
@@ -116,7 +104,7 @@ pub(in super::super) fn force_release(
     ];
     let mut then = parting.ops(path, ended, tombstones);
     then.extend(ended.iter().flat_map(|hold| end(path, hold)));
-    Proposal::of(path, Txn::new().when(when).and_then(then))
+    Proposal::of(path, when, then)
 }
 
 /// Ends a request, whatever has become of it, and asks what has.
@@ -128,7 +116,7 @@ pub(in super::super) fn end_request(
 ) -> Proposal {
     let mut then = vec![tombstone(path, request, tombstones)];
     then.extend(question.ops());
-    Proposal::of(path, Txn::new().and_then(then))
+    Proposal::of(path, [], then)
 }
 
 /// Puts the tombstone of a request that has ended already.
@@ -137,10 +125,7 @@ pub(in super::super) fn entomb(
     request: &RequestId,
     tombstones: LeaseId,
 ) -> Proposal {
-    Proposal::of(
-        path,
-        Txn::new().and_then([tombstone(path, request, tombstones)]),
-    )
+    Proposal::of(path, [], [tombstone(path, request, tombstones)])
 }
 
 /// Ends a request that neither holds nor waits, so that nothing of it that is still under way comes
@@ -154,11 +139,7 @@ pub(in super::super) fn close(
 ) -> Proposal {
     let mut when = vec![absent(path.waiter(request))];
     when.extend(does_not_hold(path, mode, request, meta_revision));
-    let txn = Txn::new()
-        .when(when)
-        .and_then([tombstone(path, request, tombstones)])
-        .or_else(otherwise.ops());
-    Proposal::of(path, txn)
+    Proposal::of(path, when, [tombstone(path, request, tombstones)]).or_else(otherwise.ops())
 }
 
 impl Parting<'_> {

@@ -1,6 +1,6 @@
 //! Rows by which requests enter the queue and leave it without the lock.
 
-use etcd_client::{Txn, TxnOp};
+use etcd_client::TxnOp;
 
 use super::{
     super::{
@@ -36,11 +36,9 @@ pub(in super::super) fn enqueue(
         records::encode(waiter),
         seat,
     ));
-    let txn = Txn::new()
-        .when(when)
-        .and_then(then)
-        .or_else(otherwise.ops());
-    Proposal::of(path, txn).adding()
+    Proposal::of(path, when, then)
+        .or_else(otherwise.ops())
+        .adding()
 }
 
 /// Leaves the queue for good. The question is asked whichever way it goes.
@@ -53,25 +51,19 @@ pub(in super::super) fn cancel(
     let mut then = leave_queue(path, own);
     then.push(tombstone(path, &own.request, tombstones));
     then.extend(question.ops());
-    let txn = Txn::new()
-        .when([stands(path, own)])
-        .and_then(then)
-        .or_else(question.ops());
-    Proposal::of(path, txn)
+    Proposal::of(path, [stands(path, own)], then).or_else(question.ops())
 }
 
 /// Removes an entry of this replica that no handler serves.
 pub(in super::super) fn sweep(path: &LockPath, stray: &Waiting) -> Proposal {
-    let txn = Txn::new()
-        .when([stands(path, stray)])
-        .and_then(leave_queue(path, stray));
-    Proposal::of(path, txn)
+    Proposal::of(path, [stands(path, stray)], leave_queue(path, stray))
 }
 
 /// Removes a waiter that can never be served, for one of its leases is gone: it blocks the queue.
 pub(in super::super) fn evict(path: &LockPath, dead: &Waiting, lost: LeaseId) -> Proposal {
-    let txn = Txn::new()
-        .when([stands(path, dead), gone(lost)])
-        .and_then([delete(path.waiter(&dead.request))]);
-    Proposal::of(path, txn)
+    Proposal::of(
+        path,
+        [stands(path, dead), gone(lost)],
+        [delete(path.waiter(&dead.request))],
+    )
 }

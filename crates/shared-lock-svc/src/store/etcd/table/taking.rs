@@ -1,6 +1,6 @@
 //! Rows by which requests get a lock.
 
-use etcd_client::{Compare, CompareOp, Txn, TxnOp};
+use etcd_client::{Compare, CompareOp, TxnOp};
 
 use super::{
     super::{
@@ -29,11 +29,9 @@ pub(in super::super) fn acquire(
     when.extend(not_granted_yet(path, meta));
     let mut then = grant(path, meta, value);
     then.push(TxnOp::get(path.note(), None));
-    let txn = Txn::new()
-        .when(when)
-        .and_then(then)
-        .or_else(otherwise.ops());
-    Proposal::of(path, txn).adding()
+    Proposal::of(path, when, then)
+        .or_else(otherwise.ops())
+        .adding()
 }
 
 /// Takes several locks or none: all rows of [`acquire`] in one.
@@ -69,8 +67,7 @@ pub(in super::super) fn acquire_all(
         notes.push(TxnOp::get(path.note(), None));
     }
     then.extend(notes);
-    let txn = Txn::new().when(when).and_then(then);
-    Proposal::of_all(wanted.iter().map(|wanted| wanted.path), txn).adding()
+    Proposal::of_all(wanted.iter().map(|wanted| wanted.path), when, then).adding()
 }
 
 /// One lock of several.
@@ -86,11 +83,7 @@ pub(in super::super) struct Wanted<'a> {
 pub(in super::super) fn promote(path: &LockPath, run: &Run, otherwise: &Question<'_>) -> Proposal {
     let mut when = run_waits(path, run);
     when.extend(room(path, run.mode(), run.newest_permit, None));
-    let txn = Txn::new()
-        .when(when)
-        .and_then(grant_run(path, run))
-        .or_else(otherwise.ops());
-    Proposal::of(path, txn)
+    Proposal::of(path, when, grant_run(path, run)).or_else(otherwise.ops())
 }
 
 fn takes(path: &LockPath, meta: &Meta, newest_permit: i64) -> Vec<Compare> {

@@ -269,7 +269,7 @@ impl World {
 
     /// Whether etcd does what is proposed.
     async fn passes(&mut self, proposal: Proposal) -> bool {
-        self.client.txn(proposal.txn).await.unwrap().succeeded()
+        self.client.txn(proposal.txn()).await.unwrap().succeeded()
     }
 }
 
