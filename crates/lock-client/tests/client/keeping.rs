@@ -55,6 +55,26 @@ async fn a_guard_is_lost_before_a_silent_server_lets_its_lease_expire() {
 }
 
 #[tokio::test]
+async fn a_renewal_counts_from_its_send_however_late_it_is_answered() {
+    let ttl = Duration::from_millis(1_500);
+    let server = Scripted::start(
+        move |request, before| match (request.action.as_str(), before) {
+            ("acquire", _) => Reply::granted(request, 7, ttl),
+            ("keepalive", 0) => {
+                Reply::After(Duration::from_millis(400), Box::new(Reply::kept(ttl)))
+            }
+            _ => Reply::Silence,
+        },
+    )
+    .await;
+    let guard = server.client().acquire("k", for_ttl(ttl)).await.unwrap();
+    guard.lost().await;
+    let renewed = server.requests("keepalive")[0].at;
+    assert!(Instant::now() < renewed + ttl, "{:?}", renewed.elapsed());
+    assert!(renewed.elapsed() > ttl / 2, "the renewal counted");
+}
+
+#[tokio::test]
 async fn a_guard_is_lost_before_a_dead_server_could_have_given_the_lock_away() {
     let ttl = Duration::from_millis(1_500);
     let server = Scripted::start(move |request, _| match request.action.as_str() {

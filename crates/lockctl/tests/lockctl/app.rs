@@ -40,7 +40,10 @@ pub(crate) fn launch(url: &str) -> Launch {
 
 /// How a process ended, and what it printed.
 pub(crate) async fn outcome(process: &Process) -> (i32, String) {
-    let status = process.ended().await.unwrap();
+    let ended = tokio::time::timeout(10 * SOON, process.ended()).await;
+    let status = ended
+        .unwrap_or_else(|_| panic!("it does not end: {}", process.log().text()))
+        .unwrap();
     (status.code().unwrap_or(-1), process.log().text())
 }
 

@@ -4,19 +4,21 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use testbed::{Process, Signal};
+use testbed::{FaultProxy, Process, Signal};
 
 use crate::app::{SOON, client, launch, lockctl, outcome, scratch, shared, start, written};
 
 const TTL: Duration = Duration::from_secs(5);
 
 /// Says every 20 ms, in a process below it, that it still runs.
-const BUSY: &str = "sh -c 'while :; do date +%s%N > alive; sleep 0.02; done' & echo ready; wait";
+const BUSY: &str = "sh -c 'while :; do date +%s%N >> alive; sleep 0.02; done' & echo ready; wait";
 
 /// When the command last said that it runs.
 fn last_sign(dir: &Path) -> Duration {
     let text = fs::read_to_string(dir.join("alive")).unwrap();
-    Duration::from_nanos(text.trim().parse().unwrap())
+    // It may have been stopped in the middle of a line.
+    let (whole, _) = text.rsplit_once('\n').unwrap();
+    Duration::from_nanos(whole.lines().last().unwrap().parse().unwrap())
 }
 
 fn now() -> Duration {
@@ -48,7 +50,6 @@ async fn a_command_is_stopped_before_the_validity_ends_when_its_server_is_killed
     for script in [BUSY, deaf.as_str()] {
         let service = start("memory").await;
         let dir = scratch("killed");
-        let asked = now();
         let process = busy(service.url(), dir.path(), "killed", script);
         process.log().wait_for("ready", SOON).await.unwrap();
         written(&dir.path().join("alive"), |text| {
@@ -66,12 +67,38 @@ async fn a_command_is_stopped_before_the_validity_ends_when_its_server_is_killed
         // The latest renewal that may have succeeded was sent before the kill.
         assert!(last < killed + TTL, "{:?} after the kill", last - killed);
         println!(
-            "asked, then killed after {:?}, last sign {:?} after that",
-            killed - asked,
+            "its last sign {:?} after the kill",
             last.saturating_sub(killed)
         );
-        let later = last_sign(dir.path());
-        assert_eq!(last, later, "something still runs");
+    }
+}
+
+#[tokio::test]
+async fn a_command_that_is_cut_off_is_gone_before_the_next_holder_has_the_lock() {
+    let service = shared().await;
+    let deaf = format!("trap '' TERM; {BUSY}");
+    for (key, script) in [("cut-off/hears", BUSY), ("cut-off/deaf", deaf.as_str())] {
+        let proxy = FaultProxy::start(service.url()).await.unwrap();
+        let dir = scratch("cut-off");
+        let process = busy(&proxy.url(), dir.path(), key, script);
+        process.log().wait_for("ready", SOON).await.unwrap();
+        written(&dir.path().join("alive"), |text| {
+            text.ends_with('\n').then_some(())
+        })
+        .await;
+        proxy.silent().await.unwrap();
+        let options = lock_client::AcquireOptions::default();
+        let guard = client(service).acquire(key, options).await.unwrap();
+        let granted = now();
+        let (code, text) = outcome(&process).await;
+        assert_eq!(code, 76, "{text}");
+        let last = last_sign(dir.path());
+        assert!(last < granted, "{:?} too late", last - granted);
+        println!(
+            "{key}: its last sign {:?} before the next grant",
+            granted - last
+        );
+        guard.release().await.unwrap();
     }
 }
 
