@@ -3,10 +3,11 @@
 use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::json;
+use testbed::FaultProxy;
 
 use crate::{
-    app::{Answer, TestApp, wish},
-    vault::on_each_store,
+    app::{Answer, TestApp, lock_service, unique, wish},
+    vault::{Vault, on_each_store, open_bao},
 };
 
 async fn retire(app: &TestApp, hostname: &str, query: &str) -> Answer {
@@ -95,4 +96,23 @@ async fn a_retirement_needs_a_hostname_that_was_given_out_and_a_reason() {
     }
     let found = app.get("/v1/hostnames/splunkweb1dev").await;
     assert!(found.body.get("retired").is_none());
+}
+
+#[tokio::test]
+async fn a_retirement_whose_answer_from_vault_is_lost_is_written_once_and_told() {
+    let (bao, base) = (open_bao().await, unique("lost-retirement"));
+    let proxy = FaultProxy::start(bao.address()).await.unwrap();
+    let (vault, locks) = (Vault::of(bao), lock_service().await.url());
+    let app = TestApp::with(vault.service(&proxy.url(), &base, locks).await).await;
+    app.allocate(&wish("splunk", "web", "dev")).await.hostname();
+    proxy.drop_answer_to(&format!("POST /v1/secret/data/{base}/retired/"));
+    let retired = retire(&app, "splunkweb1dev", "reason=scrapped").await;
+    assert_eq!(retired.status, 200, "{retired:?}");
+    assert_eq!(proxy.answers_dropped(), 1);
+    let path = format!("secret/data/{base}/retired/splunk/web/dev/splunkweb1dev");
+    let written = vault.read(&path).await;
+    assert_eq!(written["request_id"], retired.body["retired"]["request_id"]);
+    proxy.refuse().await.unwrap();
+    let refused = retire(&app, "splunkweb1dev", "reason=again").await;
+    refused.is_problem(503, "vault-unavailable");
 }
