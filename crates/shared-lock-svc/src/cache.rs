@@ -13,9 +13,18 @@ use std::{
 
 use prometheus::{IntCounterVec, Opts, Registry};
 
-use crate::lease::{LeaseId, LockKey};
+use crate::lease::{Holder, LeaseId, LockKey};
 
-/// Which lease holds a key, as seen a moment ago. The least recently used entry goes first.
+/// Who holds a key, and with which lease.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holding {
+    /// The lease.
+    pub lease: LeaseId,
+    /// Whose it is, as far as that is known.
+    pub holder: Option<Holder>,
+}
+
+/// Who holds a key, as seen a moment ago. The least recently used entry goes first.
 pub struct LeaseCache {
     size: usize,
     entries: Mutex<Entries>,
@@ -30,7 +39,7 @@ struct Entries {
 }
 
 struct Entry {
-    lease: LeaseId,
+    holding: Holding,
     until: Instant,
     used: u64,
 }
@@ -59,14 +68,14 @@ impl LeaseCache {
         })
     }
 
-    /// The lease that was seen to hold `key`.
-    pub fn get(&self, key: &LockKey) -> Option<LeaseId> {
+    /// Who was seen to hold `key`.
+    pub fn get(&self, key: &LockKey) -> Option<Holding> {
         let mut entries = self.lock();
         let found = entries.touch(key);
         match found {
-            Some((lease, until)) if Instant::now() < until => {
+            Some((holding, until)) if Instant::now() < until => {
                 self.count("get", "hit");
-                Some(lease)
+                Some(holding)
             }
             Some(_) => {
                 self.count("get", "expired");
@@ -80,15 +89,15 @@ impl LeaseCache {
         }
     }
 
-    /// Remembers that `lease` holds `key`, as told by an answer asked for at `asked`.
-    pub fn put(&self, key: LockKey, lease: LeaseId, remaining: Duration, asked: Instant) {
+    /// Remembers who holds `key`, as told by an answer asked for at `asked`.
+    pub fn put(&self, key: LockKey, holding: Holding, remaining: Duration, asked: Instant) {
         let mut entries = self.lock();
         let known = entries.remove(&key);
         self.count("set", if known { "update" } else { "success" });
         if entries.by_key.len() >= self.size && entries.evict() {
             self.count("evict", "size_limit");
         }
-        entries.insert(key, lease, asked + remaining.min(Self::STALENESS));
+        entries.insert(key, holding, asked + remaining.min(Self::STALENESS));
     }
 
     /// Forgets what is known of `key`.
@@ -129,20 +138,25 @@ impl LeaseCache {
 }
 
 impl Entries {
-    fn touch(&mut self, key: &LockKey) -> Option<(LeaseId, Instant)> {
+    fn touch(&mut self, key: &LockKey) -> Option<(Holding, Instant)> {
         let entry = self.by_key.get_mut(key)?;
         self.by_use.remove(&entry.used);
         self.uses += 1;
         entry.used = self.uses;
         self.by_use.insert(entry.used, key.clone());
-        Some((entry.lease, entry.until))
+        Some((entry.holding.clone(), entry.until))
     }
 
-    fn insert(&mut self, key: LockKey, lease: LeaseId, until: Instant) {
+    fn insert(&mut self, key: LockKey, holding: Holding, until: Instant) {
         self.uses += 1;
         let used = self.uses;
         self.by_use.insert(used, key.clone());
-        self.by_key.insert(key, Entry { lease, until, used });
+        let entry = Entry {
+            holding,
+            until,
+            used,
+        };
+        self.by_key.insert(key, entry);
     }
 
     fn remove(&mut self, key: &LockKey) -> bool {
@@ -174,6 +188,13 @@ mod tests {
         LockKey::parse(name).unwrap()
     }
 
+    fn by(lease: i64) -> Holding {
+        Holding {
+            lease: LeaseId(lease),
+            holder: None,
+        }
+    }
+
     fn count(cache: &LeaseCache, operation: &str, status: &str) -> u64 {
         cache
             .operations
@@ -187,11 +208,11 @@ mod tests {
     fn an_entry_is_told_no_longer_than_its_lease_and_a_second() {
         let cache = cache(10);
         let now = Instant::now();
-        cache.put(key("fresh"), LeaseId(1), LONG, now);
-        cache.put(key("over"), LeaseId(2), Duration::ZERO, now);
+        cache.put(key("fresh"), by(1), LONG, now);
+        cache.put(key("over"), by(2), Duration::ZERO, now);
         let long_ago = now.checked_sub(LeaseCache::STALENESS).unwrap();
-        cache.put(key("old"), LeaseId(3), LONG, long_ago);
-        assert_eq!(cache.get(&key("fresh")), Some(LeaseId(1)));
+        cache.put(key("old"), by(3), LONG, long_ago);
+        assert_eq!(cache.get(&key("fresh")), Some(by(1)));
         assert_eq!(cache.get(&key("over")), None);
         assert_eq!(cache.get(&key("never")), None);
         cache.sweep();
@@ -215,14 +236,14 @@ mod tests {
     fn the_least_recently_used_entry_makes_room() {
         let cache = cache(2);
         let now = Instant::now();
-        cache.put(key("a"), LeaseId(1), LONG, now);
-        cache.put(key("b"), LeaseId(2), LONG, now);
+        cache.put(key("a"), by(1), LONG, now);
+        cache.put(key("b"), by(2), LONG, now);
         assert!(cache.get(&key("a")).is_some());
-        cache.put(key("c"), LeaseId(3), LONG, now);
-        cache.put(key("c"), LeaseId(4), LONG, now);
-        assert_eq!(cache.get(&key("a")), Some(LeaseId(1)));
+        cache.put(key("c"), by(3), LONG, now);
+        cache.put(key("c"), by(4), LONG, now);
+        assert_eq!(cache.get(&key("a")), Some(by(1)));
         assert_eq!(cache.get(&key("b")), None);
-        assert_eq!(cache.get(&key("c")), Some(LeaseId(4)));
+        assert_eq!(cache.get(&key("c")), Some(by(4)));
         assert_eq!(count(&cache, "evict", "size_limit"), 1);
         assert_eq!(count(&cache, "set", "update"), 1);
         cache.forget(&key("c"));
@@ -232,10 +253,10 @@ mod tests {
     #[test]
     fn a_cache_without_size_still_keeps_one_entry() {
         let cache = cache(0);
-        cache.put(key("a"), LeaseId(1), LONG, Instant::now());
-        assert_eq!(cache.get(&key("a")), Some(LeaseId(1)));
-        cache.put(key("b"), LeaseId(2), LONG, Instant::now());
+        cache.put(key("a"), by(1), LONG, Instant::now());
+        assert_eq!(cache.get(&key("a")), Some(by(1)));
+        cache.put(key("b"), by(2), LONG, Instant::now());
         assert_eq!(cache.get(&key("a")), None);
-        assert_eq!(cache.get(&key("b")), Some(LeaseId(2)));
+        assert_eq!(cache.get(&key("b")), Some(by(2)));
     }
 }

@@ -47,7 +47,7 @@ async fn of_a_lock(
 ) -> Result<HttpResponse, Problem> {
     let key = call.key();
     let wanted = call.fields.finish(|| key.map(Wanted::Lock))?;
-    open(&request, wanted, &locks).await
+    open(&request, wanted, locks).await
 }
 
 async fn of_many(
@@ -63,17 +63,18 @@ async fn of_many(
     let prefix = fields.optional::<Prefix>("prefix");
     let prefix = prefix.map(|Prefix(prefix)| prefix).unwrap_or_default();
     let wanted = fields.finish(|| key.or(Some(Wanted::Prefix(prefix))))?;
-    open(&request, wanted, &locks).await
+    open(&request, wanted, locks).await
 }
 
 async fn open(
     request: &HttpRequest,
     wanted: Wanted,
-    locks: &Locks,
+    locks: Data<Locks>,
 ) -> Result<HttpResponse, Problem> {
     let token_epoch = locks.token_epoch().await?;
     let stream = EventStream {
         events: locks.events()?,
+        locks,
         wanted,
         token_epoch,
         greeting: Some(greeting(request)),
@@ -102,6 +103,7 @@ fn greeting(request: &HttpRequest) -> String {
 
 struct EventStream {
     events: Events,
+    locks: Data<Locks>,
     wanted: Wanted,
     token_epoch: String,
     greeting: Option<String>,
@@ -129,9 +131,19 @@ impl EventStream {
                     self.told(&event)
                 }
             };
+            if self.is_of_another_epoch().await {
+                return None;
+            }
             self.quiet_until = Instant::now() + Self::HEARTBEAT;
             return Some(text);
         }
+    }
+
+    /// Whether the store was replaced since the stream began: whoever hears of it comes back, and looks
+    /// at the locks anew.
+    async fn is_of_another_epoch(&self) -> bool {
+        let epoch = self.locks.token_epoch().await;
+        epoch.is_ok_and(|epoch| epoch != self.token_epoch)
     }
 
     fn told(&self, event: &LockEvent) -> String {

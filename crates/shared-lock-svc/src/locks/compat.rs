@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::Locks;
 use crate::{
+    cache::Holding,
     lease::{
         AcquireRequest, Acquisition, Anchor, Holder, LeaseId, LockKey, Metadata, Mode, RequestId,
         Tenure,
@@ -39,21 +40,26 @@ impl Locks {
     /// # Errors
     /// The store did not do it.
     pub async fn lease(&self, wish: LeaseWish) -> Result<Leased, StoreError> {
-        if let Some(lease) = self.cache.as_ref().and_then(|cache| cache.get(&wish.key)) {
+        if let Some(known) = self.cache.as_ref().and_then(|cache| cache.get(&wish.key)) {
             self.metrics.leased("accepted");
-            return Ok(Leased::Accepted(None, Some(lease)));
+            return Ok(Leased::Accepted(known.holder, Some(known.lease)));
         }
         let started = Instant::now();
         let request = request(wish);
         let (key, holder) = (request.key.clone(), request.holder.clone());
         let (status, leased) = match self.store.acquire(request).await {
             Ok(Acquisition::Acquired(tenure)) => {
-                self.remember(key, tenure.lease_id, Some(tenure.until.left()), started);
+                let holding = Holding {
+                    lease: tenure.lease_id,
+                    holder: Some(holder.clone()),
+                };
+                self.remember(key, holding, Some(tenure.until.left()), started);
                 ("created", Ok(Leased::Created(holder, tenure)))
             }
             Ok(Acquisition::Held(held)) => {
                 if let Some(lease) = held.lease_id {
-                    self.remember(key, lease, held.remaining, started);
+                    let holder = held.holder.clone();
+                    self.remember(key, Holding { lease, holder }, held.remaining, started);
                 }
                 ("accepted", Ok(Leased::Accepted(held.holder, held.lease_id)))
             }
@@ -84,12 +90,12 @@ impl Locks {
     fn remember(
         &self,
         key: LockKey,
-        lease: LeaseId,
+        holding: Holding,
         remaining: Option<Duration>,
         started: Instant,
     ) {
         if let Some(cache) = &self.cache {
-            cache.put(key, lease, remaining.unwrap_or_default(), started);
+            cache.put(key, holding, remaining.unwrap_or_default(), started);
         }
     }
 }

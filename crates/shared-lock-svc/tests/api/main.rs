@@ -7,6 +7,7 @@ mod admin;
 mod app;
 mod audit;
 mod client;
+mod epochs;
 mod events;
 mod inspect;
 mod keep_alive;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use tokio::{net::TcpListener, task::JoinHandle};
 
-use crate::app::TestApp;
+use crate::app::{Answer, TestApp};
 
 async fn on_etcd_at(endpoint: &str) -> TestApp {
     let settings = [("STORAGE_TYPE", "etcd"), ("ETCD_ADDR_LIST", endpoint)];
@@ -33,10 +33,17 @@ async fn assert_every_call_says_so(app: &TestApp, patience: Duration) {
     ] {
         let asked = Instant::now();
         let answer = app.post(&format!("/v1/{call}"), body).await;
-        assert!(asked.elapsed() < patience, "{call}: {:?}", asked.elapsed());
-        assert_eq!(answer.status, 503, "{call}: {answer:?}");
-        assert_eq!(answer.body["code"], "store-unavailable");
-        assert_eq!(answer.header("retry-after"), Some("1"));
+        assert_is_outage(call, &answer, asked.elapsed(), patience);
+    }
+    for call in ["locks/jobs", "locks", "events"] {
+        let asked = Instant::now();
+        let answer = app.get_json(&format!("/v1/{call}")).await;
+        assert_is_outage(call, &answer, asked.elapsed(), patience);
+    }
+    for call in ["locks/jobs", "sessions/1"] {
+        let asked = Instant::now();
+        let answer = app.delete(&format!("/v1/{call}")).await;
+        assert_is_outage(call, &answer, asked.elapsed(), patience);
     }
     let asked = Instant::now();
     let lease = app.lease("", "{}").await;
@@ -50,6 +57,13 @@ async fn assert_every_call_says_so(app: &TestApp, patience: Duration) {
     let ready = app.call("GET", "/readyz", "", "").await;
     assert_eq!(ready.status, 503);
     assert!(ready.body.contains("etcd: "), "{ready:?}");
+}
+
+fn assert_is_outage(call: &str, answer: &Answer, took: Duration, patience: Duration) {
+    assert!(took < patience, "{call}: {took:?}");
+    assert_eq!(answer.status, 503, "{call}: {answer:?}");
+    assert_eq!(answer.body["code"], "store-unavailable", "{call}");
+    assert_eq!(answer.header("retry-after"), Some("1"), "{call}");
 }
 
 #[tokio::test]

@@ -1,17 +1,22 @@
 //! The lease cache of the tentens-tech/shared-lock wire.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use testbed::eventually;
 
 use crate::app::TestApp;
 
+/// How long an entry lives.
+const STALENESS: Duration = Duration::from_secs(1);
+
 #[tokio::test]
 async fn a_cached_answer_names_the_holder_and_is_soon_asked_for_again() {
     let app = TestApp::with(&[("CACHE_ENABLED", "true"), ("CACHE_SIZE", "2")]).await;
-    let created = app.lease("x-lease-ttl: 2s\r\n", r#"{"key":"a"}"#).await;
+    let asks = r#"{"key":"a","value":"who 100%"}"#;
+    let created = app.lease("x-lease-ttl: 2s\r\n", asks).await;
     let accepted = app.lease("x-lease-ttl: 60s\r\n", r#"{"key":"a"}"#).await;
     assert_eq!((accepted.status, &accepted.body), (202, &created.body));
+    assert_eq!(accepted.header("x-lock-holder"), Some("who 100%25"));
     let hits = |metrics: &str, operation: &str, status: &str| {
         let name = format!(
             "shared_lock_cache_operations_total{{operation=\"{operation}\",status=\"{status}\"}} "
@@ -58,4 +63,42 @@ async fn a_release_here_is_seen_at_once() {
     assert_eq!(app.lease("", r#"{"key":"a"}"#).await.status, 202);
     app.gives_back("a", &tenure).await;
     assert_eq!(app.lease("", r#"{"key":"a"}"#).await.status, 201);
+}
+
+/// The other replica knows nothing of the first one's cache: the watch tells of the end.
+#[tokio::test]
+async fn a_release_at_another_replica_is_heard_of_through_etcd() {
+    let (etcd, here) = TestApp::on_etcd(&[("CACHE_ENABLED", "true")]).await;
+    let store = [
+        ("STORAGE_TYPE", "etcd"),
+        ("ETCD_ADDR_LIST", etcd.endpoint()),
+    ];
+    let there = TestApp::with(&store).await;
+    let hit = "shared_lock_cache_operations_total{operation=\"get\",status=\"hit\"} 1";
+    let tenure = there.holds("a", "me").await;
+    for _ in 0..2 {
+        let held = here.lease("", r#"{"key":"a"}"#).await;
+        assert_eq!(
+            (held.status, held.header("x-lock-holder")),
+            (202, Some("me"))
+        );
+    }
+    let metrics = here.get_text("/metrics").await;
+    assert!(metrics.contains(hit), "{metrics}");
+    there.gives_back("a", &tenure).await;
+    let released = Instant::now();
+    eventually("the lock is free", STALENESS, async || {
+        match here.lease("", r#"{"key":"a"}"#).await.status {
+            201 => Ok(()),
+            status => Err(status),
+        }
+    })
+    .await
+    .unwrap();
+    // An entry lives a second: one that nobody had struck out would have been told for as long.
+    assert!(
+        released.elapsed() < STALENESS / 2,
+        "{:?}",
+        released.elapsed()
+    );
 }

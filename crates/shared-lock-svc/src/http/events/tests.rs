@@ -1,5 +1,6 @@
 use std::{sync::Arc, time::Duration};
 
+use actix_web::web::Data;
 use prometheus::Registry;
 use tokio::time::Instant;
 
@@ -13,7 +14,7 @@ use crate::{
     store::{Release, memory::MemoryStore},
 };
 
-fn locks() -> Locks {
+fn locks() -> Data<Locks> {
     let hour = Duration::from_secs(3600);
     let rules = Rules {
         max_ttl: hour,
@@ -25,12 +26,18 @@ fn locks() -> Locks {
         token_epoch: Some("one".into()),
     };
     let metrics = LockMetrics::register(&Registry::new()).unwrap();
-    Locks::start(Arc::new(MemoryStore::new()), rules, metrics, None)
+    Data::new(Locks::start(
+        Arc::new(MemoryStore::new()),
+        rules,
+        metrics,
+        None,
+    ))
 }
 
-fn stream(locks: &Locks, prefix: &str) -> EventStream {
+fn stream(locks: &Data<Locks>, prefix: &str) -> EventStream {
     EventStream {
         events: locks.events().unwrap(),
+        locks: Data::clone(locks),
         wanted: Wanted::Prefix(prefix.to_owned()),
         token_epoch: "one".to_owned(),
         greeting: None,

@@ -50,7 +50,9 @@ impl Core {
             }
             let start = match resume {
                 Some(revision) => Ok(revision),
-                None => self.list_all().await.map(|listed| listed + 1),
+                // What was listed comes again, and changes nothing: etcd tells no progress to a watch
+                // that begins after its last revision.
+                None => self.list_all().await,
             };
             match start {
                 Ok(start) => {

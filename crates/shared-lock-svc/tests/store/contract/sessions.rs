@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{
     Store, assert_between, end, gets, holds, key, lives, names, opens, patient, queued, reader,
-    release, request, takes, until, waits, within,
+    release, request, start, takes, until, waits, within,
 };
 
 pub(super) async fn a_session_carries_many_locks(store: Store) {
@@ -144,17 +144,27 @@ pub(super) async fn a_waiter_in_a_session_gets_the_lock_on_its_lease(store: Stor
 pub(super) async fn a_waiter_whose_session_ends_is_told_at_once(store: Store) {
     let session = opens(&store, "waiter").await;
     let first = holds(&store, "session-ends", "first").await;
-    let asked = patient(within(&session, request("session-ends", "waiter")));
-    let waiter = queued(&store, asked).await;
+    let asked = || patient(within(&session, request("session-ends", "waiter")));
+    let head = queued(&store, asked()).await;
+    let other = queued(&store, patient(request("session-ends", "other"))).await;
+    let behind = start(&store, asked());
+    until(&store, "session-ends", "all wait", |view| {
+        view.waiters.len() == 3
+    })
+    .await;
     assert!(store.end_session(session.id).await.unwrap());
-    let outcome = timeout(Duration::from_secs(2), waiter).await.unwrap();
-    let outcome = outcome.unwrap().unwrap();
-    assert_eq!(outcome, Acquisition::SessionGone);
-    until(&store, "session-ends", "the queue is empty", |view| {
-        view.waiters.is_empty()
+    for waiter in [head, behind] {
+        let outcome = timeout(Duration::from_secs(2), waiter).await.unwrap();
+        let outcome = outcome.unwrap().unwrap();
+        assert_eq!(outcome, Acquisition::SessionGone);
+    }
+    until(&store, "session-ends", "only the other waits", |view| {
+        view.waiters.len() == 1
     })
     .await;
     assert!(release(&store, "session-ends", &first).await);
+    let other = gets(other).await;
+    assert!(release(&store, "session-ends", &other).await);
     holds(&store, "session-ends", "next").await;
 }
 

@@ -162,7 +162,7 @@ async fn a_full_etcd_refuses_a_release_that_leaves_a_note() {
     assert_eq!(next.note.as_ref().map(Note::as_str), Some("42"));
 }
 
-async fn alarm(client: &mut Client, action: AlarmAction) {
+pub(super) async fn alarm(client: &mut Client, action: AlarmAction) {
     let member = client.member_list().await.unwrap().members()[0].id();
     let mut options = AlarmOptions::new();
     options.with_member(member);

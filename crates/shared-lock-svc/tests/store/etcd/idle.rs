@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use etcd_client::AlarmAction;
 use testbed::Etcd;
 use tokio::time::sleep;
 
-use super::replica;
+use super::{connect, full::alarm, plain, replica};
 use crate::contract::{acquired, holds, release, waits};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -32,6 +33,24 @@ async fn a_hundred_idle_waiters_read_and_write_nothing_in_etcd() {
     sleep(Duration::from_secs(4)).await;
     assert_eq!(work(&etcd).await, before);
     assert!(waiters.iter().all(|waiter| !waiter.is_finished()));
+}
+
+/// etcd tells no progress to a watch that begins after its last revision. A full one takes no put, not
+/// even the one that says that a replica is alive: nothing is written after the listing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_of_an_etcd_where_nothing_happens_goes_on_watching() {
+    let etcd = Etcd::start().await.unwrap();
+    let _first = replica(etcd.endpoint()).await;
+    let mut client = plain(&etcd).await;
+    alarm(&mut client, AlarmAction::Activate).await;
+    let _late = connect(&[etcd.endpoint()]).await;
+    sleep(Duration::from_secs(1)).await;
+    let started = r#"grpc_server_started_total{grpc_method="Watch",grpc_service="etcdserverpb"#;
+    let watches = async || counters(&etcd, &[started]).await;
+    let before = watches().await;
+    // Longer than a watch may be silent.
+    sleep(Duration::from_secs(4)).await;
+    assert_eq!(watches().await, before);
 }
 
 /// etcd may put a key on a lease that has run out and is about to be revoked.
