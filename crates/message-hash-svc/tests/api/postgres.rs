@@ -1,6 +1,7 @@
 //! The service on PostgreSQL.
 
 mod deletions;
+mod drills;
 mod faults;
 mod keeping;
 mod measures;
