@@ -246,3 +246,16 @@ pub(crate) fn not_found() -> Answer {
         body: r#"{"err_msg": "Message not found"}"#.to_owned(),
     }
 }
+
+/// So many letters, other ones for each seed, that compression halves at best.
+pub(crate) fn noise(seed: usize, length: usize) -> String {
+    let mut state = seed as u64;
+    let letters = std::iter::repeat_with(|| {
+        // Knuth's MMIX generator; its high bits are the good ones.
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        char::from_digit((state >> 60) as u32, 16).unwrap()
+    });
+    letters.take(length).collect()
+}

@@ -5,7 +5,7 @@ use std::time::Duration;
 use message_hash_svc::digest::Digest;
 use testbed::{Launch, Process, Scratch, build, eventually, free_port};
 
-use crate::app::{App, Caller, message};
+use crate::app::{App, Caller, message, noise};
 
 /// Runs the shipped binary on a small file system in memory; when it ends it is started again on the
 /// same one, which then has room.
@@ -45,12 +45,6 @@ async fn ready(service: &Process, caller: &Caller) {
     service.ready(Duration::from_secs(60), asked).await.unwrap();
 }
 
-/// Half a megabyte that compression halves at best.
-fn noise(seed: usize) -> String {
-    let pieces = (0..8_000_u32).map(|n| Digest::of(format!("{seed} {n}").as_bytes()).to_string());
-    pieces.collect()
-}
-
 #[tokio::test]
 async fn a_full_disk_refuses_clearly_and_loses_nothing() {
     let data = Scratch::new("full-disk").unwrap();
@@ -61,7 +55,7 @@ async fn a_full_disk_refuses_clearly_and_loses_nothing() {
 
     let mut kept = Vec::new();
     let refused = loop {
-        let text = noise(kept.len());
+        let text = noise(kept.len(), 500_000);
         let body = serde_json::json!({ "message": text }).to_string();
         let answer = caller.post("application/json", body).await.unwrap();
         if answer.status != 200 {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use message_hash_svc::digest::Digest;
 use testbed::{Launch, Process, Scratch, build, free_port};
 
-use crate::app::{Caller, message};
+use crate::app::{Caller, message, noise};
 
 /// Starts the shipped binary where files may not grow beyond `kibibytes`, as on a full disk; told
 /// by an error and not by the signal that would end it.
@@ -34,12 +34,6 @@ async fn ready(service: &Process, caller: &Caller) {
         .unwrap();
 }
 
-/// A megabyte that compression halves at best.
-fn noise(seed: usize) -> String {
-    let pieces = (0..16_000_u32).map(|n| Digest::of(format!("{seed} {n}").as_bytes()).to_string());
-    pieces.collect()
-}
-
 #[tokio::test]
 async fn a_store_that_failed_refuses_ends_the_process_and_is_copied_at_the_next_start() {
     let data = Scratch::new("small-disk").unwrap();
@@ -50,7 +44,7 @@ async fn a_store_that_failed_refuses_ends_the_process_and_is_copied_at_the_next_
 
     let mut kept = Vec::new();
     let refused = loop {
-        let text = noise(kept.len());
+        let text = noise(kept.len(), 1_000_000);
         let body = serde_json::json!({ "message": text }).to_string();
         let answer = caller.post("application/json", body).await.unwrap();
         if answer.status != 200 {

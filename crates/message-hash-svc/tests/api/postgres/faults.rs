@@ -239,3 +239,55 @@ async fn when_every_connection_is_taken_callers_are_told_to_come_again() {
     .await
     .unwrap();
 }
+
+/// Texts whose digests lie in the first partition, or in any other.
+fn texts(in_first: bool) -> impl Iterator<Item = String> {
+    let all = (0..).map(|number: u32| format!("{number}"));
+    all.filter(move |text| (Digest::of(text.as_bytes()).as_bytes()[0] < 0x10) == in_first)
+}
+
+#[tokio::test]
+async fn look_ups_that_hang_keep_no_post_from_the_primary() {
+    let primary = primary().await;
+    let app = app_with(&url(&primary), &[("POSTGRES_CONNECTIONS", "2")]).await;
+    app.keep("foo").await;
+    let lock = "BEGIN; LOCK TABLE message_hash.message_0 IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(6); COMMIT";
+    let locked = primary.sql(lock);
+    let calls = async {
+        let waiting = async |count: &str| {
+            let waiting = primary
+                .sql("SELECT count(*) FROM pg_locks WHERE NOT granted")
+                .await?;
+            anyhow::ensure!(waiting == count, "{waiting}");
+            Ok(())
+        };
+        let held = "SELECT count(*) FROM pg_locks WHERE granted AND mode = 'AccessExclusiveLock' \
+             AND relation = 'message_hash.message_0'::regclass";
+        eventually("the lock", Duration::from_secs(20), async || {
+            let held = primary.sql(held).await?;
+            anyhow::ensure!(held == "1", "{held}");
+            Ok(())
+        })
+        .await
+        .unwrap();
+        let hanging = texts(true).take(20).map(|text| {
+            let (caller, path) = (app.caller(), absent(&text));
+            tokio::spawn(async move { caller.get(&path).await.unwrap().status })
+        });
+        let hanging: Vec<_> = hanging.collect();
+        eventually("look-ups to hang", Duration::from_secs(20), async || {
+            waiting("2").await
+        })
+        .await
+        .unwrap();
+        for text in texts(false).take(20) {
+            let answer = post(&app, &text).await;
+            assert_eq!(answer.status, 200, "{answer:?}");
+        }
+        for status in hanging {
+            assert_eq!(status.await.unwrap(), 503);
+        }
+    };
+    let (locked, ()) = tokio::join!(locked, calls);
+    locked.unwrap();
+}
