@@ -6,14 +6,15 @@
 use std::io::{self, Read, Write};
 use std::path::Path;
 
-use redb::{Builder, ReadableDatabase, ReadableTableMetadata, TableDefinition, TableHandle};
+use redb::{Builder, TableDefinition};
 use sha2::{Digest, Sha256};
 use tracing::info;
 
 use crate::error::{BackupError, OpenError, ReadError};
+use crate::keys::Keys;
 use crate::options::Options;
 use crate::recovery::{self, COPY_CHUNK, META};
-use crate::snapshot::Bytes;
+use crate::snapshot::{Bytes, Snapshot};
 use crate::{Durable, Row};
 
 /// What a backup begins with; the number is that of its layout.
@@ -56,31 +57,21 @@ impl Durable {
         if self.is_poisoned() {
             return Err(ReadError::Poisoned.into());
         }
-        let opened = &self.shared.opened;
-        let snapshot = opened.database.begin_read().map_err(ReadError::storage)?;
-        let mut tables = Vec::new();
-        for table in snapshot.list_tables().map_err(ReadError::storage)? {
-            if table.name() != META {
-                let rows = snapshot
-                    .open_table(TableDefinition::<Bytes, Bytes>::new(table.name()))
-                    .map_err(ReadError::storage)?;
-                tables.push((table.name().to_owned(), rows));
-            }
-        }
+        let snapshot = Snapshot::of(&self.shared.opened.database)?;
+        let mut tables = snapshot.tables()?;
+        tables.retain(|name| name != META);
         let mut of = 0;
-        for (_, rows) in &tables {
-            of += rows.len().map_err(ReadError::storage)?;
+        for name in &tables {
+            of += snapshot.count(name)?;
         }
         let mut writer = Hashing::new(out);
         writer.head(self.shared.application, self.shared.format, of)?;
         let mut done = 0;
-        for (name, rows) in tables {
+        for name in tables {
             writer.put(&[TABLE])?;
             writer.piece(name.as_bytes())?;
-            for row in rows.range::<&[u8]>(..).map_err(ReadError::storage)? {
-                let (key, value) = row.map_err(ReadError::storage)?;
-                let row = (key.value().to_vec(), value.value().to_vec());
-                let (key, value) = pass.row(&name, row).map_err(BackupError::Refused)?;
+            for row in snapshot.rows(&name, &Keys::all())? {
+                let (key, value) = pass.row(&name, row?).map_err(BackupError::Refused)?;
                 writer.put(&[ROW])?;
                 writer.piece(&key)?;
                 writer.piece(&value)?;

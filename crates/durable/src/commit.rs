@@ -12,6 +12,7 @@ use tracing::error;
 
 use crate::Shared;
 use crate::error::{OpenError, WriteError};
+use crate::guard::guarded;
 use crate::options::{Commit, Options};
 use crate::recovery;
 use crate::snapshot::{Bytes, Snapshot};
@@ -190,18 +191,11 @@ impl Committer {
         let opened = &self.shared.opened;
         let started = Instant::now();
         // A panic inside redb leaves the file as unknown as a failed sync does.
-        let outcome = catch_unwind(AssertUnwindSafe(|| {
-            write_and_sync(&opened.database, writes, self.quick_repair())
-        }));
-        let (reason, rows) = match outcome {
-            Ok(Ok(rows)) => (None, rows),
-            Ok(Err(cause)) => (Some(cause.to_string()), 0),
-            Err(_) => (Some("panic while committing".to_owned()), 0),
-        };
-        if let Some(reason) = reason {
-            self.poison(&reason);
-            return Err(WriteError::Poisoned);
-        }
+        let outcome = guarded(|| write_and_sync(&opened.database, writes, self.quick_repair()));
+        let rows = outcome.map_err(|cause| {
+            self.poison(&cause.to_string());
+            WriteError::Poisoned
+        })?;
         if let Some(on_commit) = &self.options.on_commit {
             let commit = Commit {
                 jobs,

@@ -55,6 +55,14 @@ pub enum OpenError {
         /// What happened.
         source: ReadError,
     },
+    /// The file is not as it was written: somebody changed it, or the disk did.
+    #[error("{} is damaged: restore it from a backup", path.display())]
+    Damaged {
+        /// Which file.
+        path: PathBuf,
+        /// What redb found.
+        source: Arc<redb::Error>,
+    },
     /// redb could not open, check or copy the file.
     #[error("cannot {doing} {}", path.display())]
     Storage {
@@ -141,10 +149,26 @@ impl OpenError {
         doing: &'static str,
         path: &Path,
     ) -> impl Fn(E) -> Self {
-        move |cause| Self::Storage {
-            doing,
-            path: path.to_owned(),
-            source: Arc::new(cause.into()),
+        move |cause| {
+            let (path, source) = (path.to_owned(), Arc::new(cause.into()));
+            if is_damage(&source) {
+                return Self::Damaged { path, source };
+            }
+            Self::Storage {
+                doing,
+                path,
+                source,
+            }
+        }
+    }
+
+    /// For `map_err`: why the first rows of a file could not be read.
+    pub(crate) fn read(path: &Path) -> impl Fn(ReadError) -> Self {
+        move |fault| match (path.to_owned(), fault) {
+            (path, ReadError::Storage(source)) if is_damage(&source) => {
+                Self::Damaged { path, source }
+            }
+            (path, source) => Self::Unreadable { path, source },
         }
     }
 
@@ -155,6 +179,16 @@ impl OpenError {
             path: path.to_owned(),
             source,
         }
+    }
+}
+
+/// Whether the file is at fault, and not what surrounds it.
+fn is_damage(cause: &redb::Error) -> bool {
+    use io::ErrorKind::{InvalidData, UnexpectedEof};
+    match cause {
+        redb::Error::Corrupted(_) | redb::Error::UpgradeRequired(_) => true,
+        redb::Error::Io(cause) => matches!(cause.kind(), InvalidData | UnexpectedEof),
+        _ => false,
     }
 }
 

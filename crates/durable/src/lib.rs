@@ -46,6 +46,7 @@ mod commit;
 mod error;
 #[doc(hidden)]
 pub mod faults;
+mod guard;
 mod keys;
 mod options;
 mod recovery;
@@ -95,8 +96,8 @@ impl Durable {
     /// # Errors
     ///
     /// [`OpenError::InUse`] when another process has the directory, [`OpenError::Format`] and
-    /// [`OpenError::Foreign`] when what is stored is not ours to read, and otherwise what the file
-    /// system or redb had to say.
+    /// [`OpenError::Foreign`] when what is stored is not ours to read, [`OpenError::Damaged`] when
+    /// the file is not as it was written, and otherwise what the file system or redb had to say.
     pub fn open(dir: impl AsRef<Path>, options: Options) -> Result<Self, OpenError> {
         let opened = recovery::open(dir.as_ref(), &options)?;
         let (sender, receiver) = mpsc::channel(options.max_queue.max(1));

@@ -25,6 +25,9 @@ pub struct Options {
     /// Up to this file size, in bytes, each commit also saves redb's allocator state, so that the
     /// next start after a kill is quick. It costs a second sync, and about a millisecond per GiB.
     pub quick_repair_below: u64,
+    /// Whether each start reads the file whole and refuses it when a page is not as it was written.
+    /// Without it, damage shows when a row is read, so that rows need a checksum of their own.
+    pub check_on_open: bool,
     /// Called on the committing thread after each commit, for metrics.
     pub on_commit: Option<OnCommit>,
     #[doc(hidden)]
@@ -59,6 +62,7 @@ impl Options {
             max_group_bytes: 4 * MIB,
             cache_bytes: 64 * MIB,
             quick_repair_below: 1024 * MIB as u64,
+            check_on_open: true,
             on_commit: None,
             faults: None,
         }

@@ -6,9 +6,10 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use redb::{Builder, Database, ReadableDatabase, TableDefinition, TableHandle};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::error::OpenError;
+use crate::guard::guarded;
 use crate::keys::Keys;
 use crate::options::Options;
 use crate::snapshot::{Bytes, Snapshot};
@@ -33,6 +34,16 @@ pub(crate) struct Opened {
 pub(crate) fn open(dir: &Path, options: &Options) -> Result<Opened, OpenError> {
     create_dir(dir)?;
     let lock = lock(dir)?;
+    let opened = guarded(|| Ok::<_, redb::Error>(open_table(dir, options)));
+    let database = opened.map_err(OpenError::storage("open", &table_file(dir)))??;
+    Ok(Opened {
+        database,
+        dir: dir.to_owned(),
+        _lock: lock,
+    })
+}
+
+fn open_table(dir: &Path, options: &Options) -> Result<Database, OpenError> {
     let path = table_file(dir);
     // Left over when a first start or a copy was cut short; it was never the table.
     remove(&unfinished_file(dir))?;
@@ -44,11 +55,7 @@ pub(crate) fn open(dir: &Path, options: &Options) -> Result<Opened, OpenError> {
     }
     let database = open_file(&path, options)?;
     check_format(&database, dir, options)?;
-    Ok(Opened {
-        database,
-        dir: dir.to_owned(),
-        _lock: lock,
-    })
+    Ok(database)
 }
 
 pub(crate) fn table_file(dir: &Path) -> PathBuf {
@@ -204,9 +211,10 @@ fn open_file(path: &Path, options: &Options) -> Result<Database, OpenError> {
     let mut builder = Builder::new();
     builder
         .set_cache_size(options.cache_bytes)
+        .set_check_integrity_on_open(options.check_on_open)
         .set_repair_callback(move |repair| {
             let percent = (repair.progress() * 100.0).round();
-            info!(file = %shown.display(), "not closed cleanly, checking every page: {percent} %");
+            debug!(file = %shown.display(), "checking every page: {percent} %");
         });
     match &options.faults {
         None => builder.open(path).map_err(OpenError::storage("open", path)),
@@ -245,10 +253,7 @@ pub(crate) fn write_format(database: &Database, options: &Options) -> Result<(),
 fn check_format(database: &Database, dir: &Path, options: &Options) -> Result<(), OpenError> {
     let rows = Snapshot::of(database)
         .and_then(|snapshot| snapshot.scan(META, &Keys::all(), 16))
-        .map_err(|fault| OpenError::Unreadable {
-            path: table_file(dir),
-            source: fault,
-        })?;
+        .map_err(OpenError::read(&table_file(dir)))?;
     let value = |key: &str| {
         let row = rows.iter().find(|(it, _)| it == key.as_bytes());
         row.map_or(&[][..], |(_, value)| value)

@@ -1,12 +1,15 @@
 //! Reading what is committed.
 
+use std::iter;
+
 use redb::{
-    Database, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTableMetadata,
-    TableDefinition, TableError,
+    Database, Error, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTableMetadata,
+    StorageError, TableDefinition, TableHandle,
 };
 
 use crate::Row;
 use crate::error::ReadError;
+use crate::guard::guarded;
 use crate::keys::Keys;
 
 /// Every table has byte strings for keys and for values.
@@ -19,7 +22,7 @@ pub(crate) struct Snapshot {
 
 impl Snapshot {
     pub(crate) fn of(database: &Database) -> Result<Self, ReadError> {
-        let transaction = database.begin_read().map_err(ReadError::storage)?;
+        let transaction = guarded(|| database.begin_read()).map_err(ReadError::storage)?;
         Ok(Self { transaction })
     }
 
@@ -27,13 +30,19 @@ impl Snapshot {
         let Some(table) = self.table(table)? else {
             return Ok(None);
         };
-        let row = table.get(key).map_err(ReadError::storage)?;
-        Ok(row.map(|value| value.value().to_vec()))
+        let row = || {
+            table
+                .get(key)
+                .map(|row| row.map(|value| value.value().to_vec()))
+        };
+        guarded(row).map_err(ReadError::storage)
     }
 
     pub(crate) fn count(&self, table: &str) -> Result<u64, ReadError> {
         let table = self.table(table)?;
-        table.map_or(Ok(0), |table| table.len().map_err(ReadError::storage))
+        table.map_or(Ok(0), |table| {
+            guarded(|| table.len()).map_err(ReadError::storage)
+        })
     }
 
     pub(crate) fn scan(
@@ -51,25 +60,41 @@ impl Snapshot {
         table: &str,
         keys: &Keys,
     ) -> Result<impl Iterator<Item = Result<Row, ReadError>> + use<>, ReadError> {
-        let range = match self.table(table)? {
-            Some(table) if !keys.is_empty() => Some(
-                table
-                    .range::<&[u8]>(keys.bounds())
-                    .map_err(ReadError::storage)?,
-            ),
+        let mut range = match self.table(table)? {
+            Some(table) if !keys.is_empty() => {
+                let range = guarded(|| table.range::<&[u8]>(keys.bounds()));
+                Some(range.map_err(ReadError::storage)?)
+            }
             _ => None,
         };
-        Ok(range.into_iter().flatten().map(|row| {
-            let (key, value) = row.map_err(ReadError::storage)?;
-            Ok((key.value().to_vec(), value.value().to_vec()))
+        Ok(iter::from_fn(move || {
+            let rows = range.as_mut()?;
+            let row = guarded(|| {
+                let row = rows.next().transpose()?;
+                let owned = row.map(|(key, value)| (key.value().to_vec(), value.value().to_vec()));
+                Ok::<_, StorageError>(owned)
+            });
+            if row.is_err() {
+                range = None;
+            }
+            row.map_err(ReadError::storage).transpose()
         }))
+    }
+
+    /// The names of all tables, ours too.
+    pub(crate) fn tables(&self) -> Result<Vec<String>, ReadError> {
+        let names = guarded(|| {
+            let tables = self.transaction.list_tables()?;
+            Ok::<_, StorageError>(tables.map(|table| table.name().to_owned()).collect())
+        });
+        names.map_err(ReadError::storage)
     }
 
     /// A table that was never written to is `None`, which reads as empty.
     fn table(&self, name: &str) -> Result<Option<ReadOnlyTable<Bytes, Bytes>>, ReadError> {
-        match self.transaction.open_table(TableDefinition::new(name)) {
+        match guarded(|| self.transaction.open_table(TableDefinition::new(name))) {
             Ok(table) => Ok(Some(table)),
-            Err(TableError::TableDoesNotExist(_)) => Ok(None),
+            Err(Error::TableDoesNotExist(_)) => Ok(None),
             Err(cause) => Err(ReadError::storage(cause)),
         }
     }

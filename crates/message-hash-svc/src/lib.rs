@@ -44,6 +44,7 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     let shutdown = server::shutdown_signal()?;
     server::check(settings.listen, &settings.server, Settings::PREFIX)?;
     let rules = Rules::of(&settings)?;
+    settings.check_admin_key()?;
     let registry = service_kit::metrics::registry()?;
     let metrics = MessageMetrics::register(&registry)?;
     match settings.store {

@@ -73,6 +73,22 @@ pub enum StoreKind {
 }
 
 impl Settings {
+    /// Refuses a key that could be guessed.
+    ///
+    /// # Errors
+    ///
+    /// It is too short.
+    pub fn check_admin_key(&self) -> Result<(), SettingsError> {
+        let length = |key: &SecretString| key.expose_secret().chars().count();
+        match self.admin_key.as_ref().map(length) {
+            Some(0..16) => Err(SettingsError(
+                "setting admin_key (MESSAGE_HASH_ADMIN_KEY) is too short: expected at least 16 letters"
+                    .to_owned(),
+            )),
+            _ => Ok(()),
+        }
+    }
+
     /// How PostgreSQL is to be used.
     ///
     /// # Errors

@@ -126,10 +126,17 @@ impl<T: DeserializeOwned + 'static> FromRequest for Json<T> {
 }
 
 fn expect_json(request: &HttpRequest) -> Result<(), Problem> {
-    let content_type = request
-        .headers()
-        .get(header::CONTENT_TYPE)
-        .map(|value| value.to_str().unwrap_or("?"));
+    let header = |name| {
+        let value = request.headers().get(name);
+        value.map(|value| value.to_str().unwrap_or("?"))
+    };
+    if let Some(found) = header(header::CONTENT_ENCODING).filter(|found| *found != "identity") {
+        return Err(Problem::new(
+            &UNSUPPORTED_MEDIA_TYPE,
+            format!("the content encoding must be identity; it is `{found}`"),
+        ));
+    }
+    let content_type = header(header::CONTENT_TYPE);
     let essence = content_type
         .unwrap_or_default()
         .split(';')

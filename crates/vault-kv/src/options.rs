@@ -157,6 +157,9 @@ impl VaultOptions {
                 fs::read(file).map_err(|error| invalid(format!("{}: {error}", file.display())))?;
             let certificates =
                 Certificate::from_pem_bundle(&pem).map_err(|error| invalid(error.to_string()))?;
+            if certificates.is_empty() {
+                return Err(invalid(format!("{}: no certificate in it", file.display())));
+            }
             builder = builder.tls_certs_only(certificates);
         } else if address.scheme() == "http" {
             // Else the system's certificates are looked for, and a machine without any is refused.

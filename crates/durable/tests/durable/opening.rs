@@ -1,8 +1,9 @@
 //! What may be opened, and by whom.
 
 use std::fs;
+use std::path::PathBuf;
 
-use durable::{Durable, OpenError, Options};
+use durable::{Durable, Keys, OpenError, Options, Row};
 
 use crate::dir::{TempDir, options, put};
 
@@ -59,8 +60,97 @@ fn a_file_that_is_no_table_is_refused_and_left_alone() {
     let file = dir.path().join("table.redb");
     fs::write(&file, "something else").unwrap();
     let refused = Durable::open(dir.path(), options()).err().unwrap();
-    assert!(matches!(refused, OpenError::Storage { .. }), "{refused}");
+    assert!(matches!(refused, OpenError::Damaged { .. }), "{refused}");
     assert_eq!(fs::read(&file).unwrap(), b"something else");
+}
+
+#[tokio::test]
+async fn a_changed_byte_is_told_at_the_start_or_has_changed_nothing() {
+    let dir = TempDir::new();
+    let (file, written) = filled(&dir).await;
+    let mut refused = 0;
+    for changed in changes(&written) {
+        fs::write(&file, changed).unwrap();
+        match Durable::open(dir.path(), options()) {
+            Ok(table) => {
+                assert_eq!(table.scan("rows", &Keys::all(), 1000).unwrap(), rows());
+                table.close().await;
+            }
+            Err(OpenError::Damaged { path, .. }) => {
+                assert_eq!(path, file);
+                refused += 1;
+            }
+            Err(other) => panic!("{other}"),
+        }
+    }
+    assert!(refused > 50, "{refused} of 200 were noticed");
+}
+
+#[tokio::test]
+async fn where_pages_are_not_checked_damage_is_told_by_whatever_meets_it() {
+    let dir = TempDir::new();
+    let (file, written) = filled(&dir).await;
+    let trusting = Options {
+        check_on_open: false,
+        ..options()
+    };
+    let mut met = 0;
+    for changed in changes(&written) {
+        fs::write(&file, changed).unwrap();
+        match Durable::open(dir.path(), trusting.clone()) {
+            Ok(table) => {
+                met += usize::from(table.scan("rows", &Keys::all(), 1000).is_err());
+                table.close().await;
+            }
+            Err(_) => met += 1,
+        }
+    }
+    assert!(met > 10, "{met} of 200 were noticed");
+}
+
+#[test]
+fn a_file_that_is_cut_short_is_told_as_damaged() {
+    let dir = TempDir::new();
+    drop(dir.open());
+    let file = dir.path().join("table.redb");
+    let written = fs::read(&file).unwrap();
+    for length in [0, 1, 100, 4096, written.len() / 2, written.len() - 1] {
+        fs::write(&file, &written[..length]).unwrap();
+        let refused = Durable::open(dir.path(), options()).err().unwrap();
+        assert!(
+            matches!(refused, OpenError::Damaged { .. }),
+            "{length}: {refused}"
+        );
+    }
+}
+
+/// A table of [`rows`] that was closed: its file, and what is in it.
+async fn filled(dir: &TempDir) -> (PathBuf, Vec<u8>) {
+    let table = dir.open();
+    for (key, value) in rows() {
+        put(&table, &key, &value).await.unwrap();
+    }
+    table.close().await;
+    let file = dir.path().join("table.redb");
+    let written = fs::read(&file).unwrap();
+    (file, written)
+}
+
+fn rows() -> Vec<Row> {
+    let row = |number: u32| (number.to_be_bytes().to_vec(), vec![number as u8; 100]);
+    (0..50).map(row).collect()
+}
+
+/// The file with one byte changed, all over it: the first bytes of its header and of its pages,
+/// and others.
+fn changes(written: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+    let header = (0..100).map(|it| it * 4);
+    let pages = (0..100).map(|it| it * (written.len() / 4096) / 100 * 4096 + it % 8 * 9);
+    header.chain(pages).map(|offset| {
+        let mut changed = written.to_vec();
+        changed[offset] ^= 0xff;
+        changed
+    })
 }
 
 #[tokio::test]

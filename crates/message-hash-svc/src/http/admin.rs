@@ -31,9 +31,8 @@ const PIECES_AHEAD: usize = 8;
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Deletion {
-    /// Whether it may not be kept again.
-    #[serde(default)]
-    block: bool,
+    /// Whether it may not be kept again: `true` or `false`.
+    block: Option<String>,
 }
 
 pub(super) fn routes(config: &mut ServiceConfig) {
@@ -51,7 +50,18 @@ pub(super) async fn delete(
 ) -> Result<HttpResponse, Problem> {
     expect_admin(&request, &rules)?;
     let digest = digest_in(&request).ok_or(Refusal::NotFound)?;
-    let deleted = messages.delete(&digest, query.block).await;
+    let block = match query.block.as_deref() {
+        None | Some("false") => false,
+        Some("true") => true,
+        Some(_) => {
+            return Err(Refusal::Invalid {
+                field: "block",
+                allowed: "expected `true` or `false`".to_owned(),
+            }
+            .into());
+        }
+    };
+    let deleted = messages.delete(&digest, block).await;
     let deleted = deleted.map_err(Refusal::from)?;
     if deleted.outcome {
         let mut response = HttpResponse::NoContent();

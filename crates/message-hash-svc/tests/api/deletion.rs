@@ -91,6 +91,11 @@ async fn only_the_administrator_deletes() {
         .await;
     assert_eq!(unknown.status, 422);
     let absent = format!("/messages/{}", "a".repeat(64));
+    let unclear = app
+        .call("DELETE", &format!("{path}?block=1"), &[KEY], "")
+        .await;
+    assert_eq!(unclear.status, 422);
+    assert_eq!(unclear.json()["errors"][0]["field"], "block");
     let absent = app.call("DELETE", &absent, &[KEY], "").await;
     assert_eq!(absent.problem(), (404, "message-not-found".to_owned()));
     assert_eq!(app.get(&path).await.status, 200);

@@ -42,14 +42,19 @@ async fn a_second_process_on_the_same_data_is_refused_in_one_line() {
 #[tokio::test]
 async fn a_setting_that_cannot_be_used_ends_it_in_one_line() {
     let app = App::start().await;
-    let refused = launch(&app, ("MESSAGE_LIMIT", "1 MiB"));
-    assert_eq!(refused.ended().await.unwrap().code(), Some(2));
-    let log = refused.log().text();
-    assert_eq!(log.lines().count(), 1, "{log}");
-    assert!(
-        log.contains("MESSAGE_HASH_MESSAGE_LIMIT") && log.contains("`1 MiB`"),
-        "{log}"
-    );
+    for (setting, value, told) in [
+        ("MESSAGE_LIMIT", "1 MiB", "`1 MiB`"),
+        ("MESSAGE_LIMIT", "TRUE", "`TRUE`"),
+        ("ADMIN_KEY", "guess me", "at least 16 letters"),
+    ] {
+        let refused = launch(&app, (setting, value));
+        assert_eq!(refused.ended().await.unwrap().code(), Some(2));
+        let log = refused.log().text();
+        assert_eq!(log.lines().count(), 1, "{log}");
+        let name = format!("MESSAGE_HASH_{setting}");
+        assert!(log.contains(&name) && log.contains(told), "{log}");
+        assert!(!log.contains("guess me"), "{log}");
+    }
 }
 
 #[tokio::test]

@@ -46,6 +46,7 @@ fn load_from<S: Section>(
 ) -> Result<Loaded<S>, SettingsError> {
     let table = S::table();
     let config = merge(prefix, &table, file, &environment)?;
+    expect_numbers(prefix, &table, &config)?;
     let settings = serde_path_to_error::deserialize(config.clone()).map_err(|err| {
         let path = err.path().to_string();
         refused(prefix, &table, &config, &path, err.inner())
@@ -156,15 +157,29 @@ fn refused(
             ))
         });
     };
-    let value = match shown(setting, config) {
-        Some(value) => format!("`{value}`"),
-        None => "missing".to_owned(),
-    };
-    Some(SettingsError(format!(
-        "setting {path} ({}) is {value}: expected {}",
+    Some(not_allowed(prefix, setting, shown(setting, config)))
+}
+
+fn not_allowed(prefix: &str, setting: &Setting, value: Option<String>) -> SettingsError {
+    let value = value.map_or("missing".to_owned(), |value| format!("`{value}`"));
+    SettingsError(format!(
+        "setting {} ({}) is {value}: expected {}",
+        setting.path,
         variable(prefix, setting),
         setting.allowed
-    )))
+    ))
+}
+
+/// `config` takes `true`, `on` and `yes` for the number 1. A setting whose default is a number is one.
+fn expect_numbers(prefix: &str, table: &[Setting], config: &Config) -> Result<(), SettingsError> {
+    let is_number = |text: &str| text.parse::<f64>().is_ok();
+    for setting in table.iter().filter(|it| it.default.is_some_and(is_number)) {
+        let value = shown(setting, config);
+        if value.as_deref().is_some_and(|value| !is_number(value)) {
+            return Err(not_allowed(prefix, setting, value));
+        }
+    }
+    Ok(())
 }
 
 /// The one line about what names no setting: that can only stand in the file.
@@ -213,6 +228,8 @@ mod tests {
             file: Option<String> => Setting::env("FILE").default("/etc/x").allowed("a path").empty_is_none(),
             /// What has no default.
             name: String => Setting::env("NAME").allowed("a name"),
+            /// How many.
+            many: u32 => Setting::env("MANY").default("3").allowed("a number"),
         }
     }
 
@@ -265,6 +282,11 @@ mod tests {
                 "TEST_TALK",
                 "yes\nno",
                 r"setting talk (TEST_TALK) is `yes\nno`: expected `true` or `false`",
+            ),
+            (
+                "TEST_MANY",
+                "TRUE",
+                "setting many (TEST_MANY) is `TRUE`: expected a number",
             ),
             (
                 "TEST_LISTEN",

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
+mod damage;
 mod dependencies;
 mod docs;
 mod etcd;

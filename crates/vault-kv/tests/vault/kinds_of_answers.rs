@@ -133,6 +133,9 @@ fn options_that_cannot_work_are_named_and_no_secret_is_repeated() {
         ("ca_file", |options| {
             options.ca_file = Some("/nowhere/ca.pem".into())
         }),
+        ("ca_file", |options| {
+            options.ca_file = Some(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml").into())
+        }),
         ("token", |options| {
             options.auth = Auth::Token("hvs.secret\n".into())
         }),
