@@ -263,6 +263,7 @@ mod tests {
         assert!(loaded.settings.talk.0);
         assert_eq!(loaded.settings.file.as_deref(), Some("/etc/x"));
         assert!(loaded.settings.token.is_none());
+        assert_eq!(loaded.settings.many, 3);
     }
 
     #[test]
