@@ -18,6 +18,7 @@ mod sessions;
 mod sight;
 mod strays;
 mod trust;
+mod unknown;
 
 use std::{sync::Arc, time::Duration};
 

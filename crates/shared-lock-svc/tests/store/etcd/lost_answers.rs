@@ -2,15 +2,15 @@
 
 use std::{sync::Arc, time::Duration};
 
-use shared_lock_svc::{
-    lease::{AcquireRequest, Acquisition},
-    store::StoreError,
-};
+use shared_lock_svc::lease::{AcquireRequest, Acquisition};
 use testbed::{Etcd, FaultProxy, eventually};
 use tokio::time::{sleep, timeout};
 
-use super::{plain, ready, replica, shared};
-use crate::contract::{Store, acquired, holds, key, of, queued, release, request, start, until};
+use super::{
+    plain, ready, replica, shared,
+    unknown::{Outcomes, is_free, some_are_answered, stops},
+};
+use crate::contract::{acquired, holds, key, of, queued, release, request, start};
 
 const LONG: Duration = Duration::from_secs(50);
 
@@ -20,7 +20,7 @@ async fn a_lost_answer_leaves_no_ghost_behind() {
     let etcd = shared().await;
     let proxy = FaultProxy::start(etcd.endpoint()).await.unwrap();
     let (flaky, sound) = (replica(&proxy.url()).await, replica(etcd.endpoint()).await);
-    let (mut failed, mut told) = (0, 0);
+    let mut outcomes = Outcomes::default();
     for round in 0..60 {
         ready(&flaky).await;
         let name = format!("ghost {round}");
@@ -31,24 +31,12 @@ async fn a_lost_answer_leaves_no_ghost_behind() {
         // The answer that is lost is that of the grant, of the transaction, of the keepalive, or of none of them.
         sleep(Duration::from_micros(150 * (round % 40))).await;
         proxy.drop_next_answer();
-        match acquiring.await.unwrap() {
-            Ok(Acquisition::Acquired(tenure)) => {
-                told += 1;
-                assert!(release(&sound, &name, &tenure).await, "who was told holds");
-            }
-            Ok(other) => panic!("{other:?}"),
-            Err(StoreError::Unavailable(_) | StoreError::Timeout) => failed += 1,
-            Err(other) => panic!("{other:?}"),
-        }
+        outcomes.note(acquiring.await.unwrap(), &sound, &name).await;
         is_free(&sound, &name).await;
     }
-    println!(
-        "{failed} failed, {told} were told, {} answers lost",
-        proxy.answers_dropped()
-    );
     assert!(
         proxy.answers_dropped() >= 30,
-        "no answer was lost where it matters: {failed} failed, {told} told"
+        "no answer was lost where it matters: {outcomes:?}"
     );
 }
 
@@ -60,7 +48,7 @@ async fn requests_that_arrive_late_leave_no_ghost_behind() {
         replica(etcd.endpoint()).await,
         replica(etcd.endpoint()).await,
     ];
-    let (mut failed, mut told) = (0, 0);
+    let mut outcomes = Outcomes::default();
     for answered in [0, 4, 12] {
         // Half of the locks are held: requests for them are on their way into the queue.
         let mut locks = Vec::new();
@@ -88,41 +76,26 @@ async fn requests_that_arrive_late_leave_no_ghost_behind() {
                 (name, store, holder, acquiring)
             })
             .collect();
-        eventually("some are answered", Duration::from_secs(20), async || {
+        some_are_answered(answered, || {
             let done = requests
                 .iter()
                 .filter(|(.., acquiring)| acquiring.is_finished());
-            if done.count() >= answered {
-                Ok(())
-            } else {
-                Err("too few")
-            }
+            done.count()
         })
-        .await
-        .unwrap();
-        etcd.pause().unwrap();
-        sleep(Duration::from_millis(2_500)).await;
-        etcd.resume().unwrap();
+        .await;
+        stops(&etcd).await;
         for (name, store, holder, acquiring) in requests {
             ready(&store).await;
             if let Some(holder) = holder {
                 assert!(release(&store, &name, &holder).await);
             }
-            match acquiring.await.unwrap() {
-                Ok(Acquisition::Acquired(tenure)) => {
-                    told += 1;
-                    assert!(release(&store, &name, &tenure).await, "who was told holds");
-                }
-                Ok(other) => panic!("{other:?}"),
-                Err(_) => failed += 1,
-            }
+            outcomes.note(acquiring.await.unwrap(), &store, &name).await;
             is_free(&store, &name).await;
         }
     }
-    println!("{failed} of 120 failed, {told} were told");
     assert!(
-        failed >= 10,
-        "etcd was not stopped in the middle of anything: {failed} failed"
+        outcomes.failed >= 10,
+        "etcd was not stopped in the middle of anything: {outcomes:?}"
     );
     let mut client = plain(&etcd).await;
     eventually(
@@ -208,18 +181,4 @@ async fn a_waiter_whose_lease_ran_out_while_it_was_cut_off_is_not_told_that_it_h
             "it holds by a grant of its own, if at all"
         );
     }
-}
-
-/// Free now, or soon; and taken by the next.
-async fn is_free(store: &Store, name: &str) {
-    until(store, name, "the lock is free", |view| {
-        view.holders.is_empty() && view.waiters.is_empty()
-    })
-    .await;
-    let next = AcquireRequest {
-        wait: Duration::from_secs(5),
-        ..request(name, "next")
-    };
-    let next = acquired(store.acquire(next).await);
-    assert!(release(store, name, &next).await, "nobody else ends it");
 }

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use shared_lock_svc::{
-    lease::{AcquireRequest, Acquisition, Session},
-    store::StoreError,
-};
-use testbed::{Etcd, FaultProxy, eventually};
+use shared_lock_svc::lease::{AcquireRequest, Acquisition, Session};
+use testbed::{Etcd, FaultProxy};
 use tokio::time::{sleep, timeout};
 
-use super::{plain, ready, replica, shared};
+use super::{
+    plain, ready, replica, shared,
+    unknown::{Outcomes, is_free, some_are_answered, stops},
+};
 use crate::contract::{
     LONG, Store, acquired, end, holds, key, names, opens, patient, queued, reader, release,
     request, start, takes, until, within,
@@ -140,7 +140,7 @@ async fn a_lost_answer_costs_a_session_neither_its_life_nor_its_other_locks() {
     let (flaky, sound) = (replica(&proxy.url()).await, replica(etcd.endpoint()).await);
     let session = opens(&sound, "flaky").await;
     takes(&sound, within(&session, request("flaky's other", "flaky"))).await;
-    let (mut failed, mut told) = (0, 0);
+    let mut outcomes = Outcomes::default();
     for round in 0..60 {
         ready(&flaky).await;
         let name = format!("flaky {round}");
@@ -151,15 +151,7 @@ async fn a_lost_answer_costs_a_session_neither_its_life_nor_its_other_locks() {
         let acquiring = start(&flaky, asked.clone());
         sleep(Duration::from_micros(100 * (round % 30))).await;
         proxy.drop_next_answer();
-        match acquiring.await.unwrap() {
-            Ok(Acquisition::Acquired(tenure)) => {
-                told += 1;
-                assert!(release(&sound, &name, &tenure).await, "who was told holds");
-            }
-            Ok(other) => panic!("{other:?}"),
-            Err(StoreError::Unavailable(_) | StoreError::Timeout) => failed += 1,
-            Err(other) => panic!("{other:?}"),
-        }
+        outcomes.note(acquiring.await.unwrap(), &sound, &name).await;
         // What the replica goes on to close, it closes soon; and then the id is over for good.
         is_free(&sound, &name).await;
         end(&sound, &name, &asked.request_id).await;
@@ -167,10 +159,7 @@ async fn a_lost_answer_costs_a_session_neither_its_life_nor_its_other_locks() {
         assert_eq!(again, Acquisition::RequestEnded);
         lives(&sound, &session).await;
     }
-    println!(
-        "{failed} failed, {told} told, {} answers lost",
-        proxy.answers_dropped()
-    );
+    println!("{outcomes:?}, {} answers lost", proxy.answers_dropped());
     assert!(proxy.answers_dropped() >= 30);
 }
 
@@ -189,7 +178,7 @@ async fn requests_of_a_session_that_arrive_late_leave_nothing_behind() {
         within(&session, request("late's other", "late")),
     )
     .await;
-    let (mut failed, mut told) = (0, 0);
+    let mut outcomes = Outcomes::default();
     for round in 0..3 {
         let requests: Vec<_> = (0..30)
             .map(|at| {
@@ -200,43 +189,26 @@ async fn requests_of_a_session_that_arrive_late_leave_nothing_behind() {
             })
             .collect();
         let some = round * 5;
-        eventually("some are answered", Duration::from_secs(20), async || {
+        some_are_answered(some, || {
             let done = requests
                 .iter()
                 .filter(|(_, acquiring)| acquiring.is_finished());
-            if done.count() >= some {
-                Ok(())
-            } else {
-                Err("too few")
-            }
+            done.count()
         })
-        .await
-        .unwrap();
-        etcd.pause().unwrap();
-        sleep(Duration::from_millis(2_500)).await;
-        etcd.resume().unwrap();
+        .await;
+        stops(&etcd).await;
         for store in &stores {
             ready(store).await;
         }
         for (name, acquiring) in requests {
-            match acquiring.await.unwrap() {
-                Ok(Acquisition::Acquired(tenure)) => {
-                    told += 1;
-                    assert!(
-                        release(&stores[1], &name, &tenure).await,
-                        "who was told holds"
-                    );
-                }
-                Ok(other) => panic!("{other:?}"),
-                Err(_) => failed += 1,
-            }
+            let outcome = acquiring.await.unwrap();
+            outcomes.note(outcome, &stores[1], &name).await;
             is_free(&stores[1], &name).await;
         }
     }
-    println!("{failed} of 90 failed, {told} were told");
     assert!(
-        failed >= 5,
-        "etcd was not stopped in the middle of anything"
+        outcomes.failed >= 5,
+        "etcd was not stopped in the middle of anything: {outcomes:?}"
     );
     assert!(
         release(&stores[1], "late's other", &other).await,
@@ -250,15 +222,4 @@ async fn lives(store: &Store, session: &Session) {
     assert!(kept.is_some(), "the session lives");
     let held = store.keep_alive(&key("flaky's other"), session.id).await;
     assert!(held.is_ok());
-}
-
-/// Free now, or soon; and taken by the next.
-async fn is_free(store: &Store, name: &str) {
-    until(store, name, "the lock is free", |view| {
-        view.holders.is_empty() && view.waiters.is_empty()
-    })
-    .await;
-    let next = patient(request(name, "next"));
-    let next = acquired(store.acquire(next).await);
-    assert!(release(store, name, &next).await, "nobody else ends it");
 }

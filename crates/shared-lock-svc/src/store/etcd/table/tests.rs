@@ -5,7 +5,7 @@ mod ending;
 mod queue;
 mod taking;
 
-use std::sync::Arc;
+use std::{num::NonZeroU32, sync::Arc};
 
 use etcd_client::{Client, GetOptions, PutOptions, Txn};
 use testbed::Etcd;
@@ -79,6 +79,12 @@ fn permit(limit: u32, weight: u32) -> Mode {
         weight: weight.try_into().unwrap(),
     }
 }
+
+/// One of nine.
+const PERMIT: Mode = Mode::Permit {
+    limit: NonZeroU32::new(9).unwrap(),
+    weight: NonZeroU32::MIN,
+};
 
 impl World {
     async fn new() -> Self {
@@ -234,7 +240,7 @@ impl World {
                 self.holds(self.meta(Mode::Shared)).await;
             }
             Change::Permit => {
-                self.holds(self.meta(permit(9, 1))).await;
+                self.holds(self.meta(PERMIT)).await;
             }
             Change::Waiter => {
                 self.waits(Mode::Exclusive).await;
@@ -271,6 +277,49 @@ impl World {
     async fn passes(&mut self, proposal: Proposal) -> bool {
         self.client.txn(proposal.txn()).await.unwrap().succeeded()
     }
+}
+
+/// What of others keeps a request of this mode from getting a lock.
+fn in_the_way_of(mode: Mode) -> &'static [Change] {
+    match mode {
+        Mode::Exclusive | Mode::Permit { .. } => &[
+            Change::Holder,
+            Change::Reader,
+            Change::Permit,
+            Change::Delay,
+        ],
+        Mode::Shared => &[Change::Holder, Change::Permit, Change::Delay],
+    }
+}
+
+/// What keeps a request of this mode from taking a lock: others, whoever waits, its own tenure.
+fn keeps_from_taking(mode: Mode) -> Vec<Change> {
+    let own: &[Change] = match mode {
+        Mode::Exclusive => &[],
+        Mode::Shared => &[Change::OwnReader],
+        Mode::Permit { .. } => &[Change::OwnPermit],
+    };
+    [in_the_way_of(mode), &[Change::Waiter], own].concat()
+}
+
+/// `row` serves the first of two waiters, as it was seen, and alive. Returns one that it serves.
+async fn serves_the_first_as_it_was_seen(
+    world: &mut World,
+    row: impl Fn(&Waiting) -> Proposal,
+) -> Waiting {
+    let older = world.waits(Mode::Exclusive).await;
+    let younger = world.waits(Mode::Exclusive).await;
+    assert!(!world.passes(row(&younger)).await, "it is not the first");
+    // It left, and came again: that is another entry.
+    world.writes(&older.request, &older.waiter).await;
+    assert!(!world.passes(row(&older)).await, "its entry is another one");
+    world.delete(world.path.waiter(&older.request)).await;
+    assert!(!world.passes(row(&older)).await, "its entry is gone");
+    let guard = keys::guard(younger.waiter.meta.leases.lease);
+    world.delete(guard.clone()).await;
+    assert!(!world.passes(row(&younger)).await, "its lease is gone");
+    world.put(guard, "", world.lease).await;
+    younger
 }
 
 fn run<const N: usize>(waiters: [&Waiting; N], newest_permit: i64) -> Run {

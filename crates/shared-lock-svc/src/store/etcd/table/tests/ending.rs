@@ -86,29 +86,12 @@ async fn a_lock_is_handed_over_if_there_is_room_without_who_leaves() {
 async fn a_lock_is_handed_to_the_first_as_it_was_seen_and_alive() {
     let mut world = World::new().await;
     let hold = world.holds(world.meta(Mode::Exclusive)).await;
-    let older = world.waits(Mode::Exclusive).await;
-    let younger = world.waits(Mode::Exclusive).await;
-    let path = world.path.clone();
-    let lease = world.lease;
+    let (path, lease) = (world.path.clone(), world.lease);
     let row = |waiting: &Waiting| {
-        let question = Question::about(&path);
-        hand_over(
-            &path,
-            &hold,
-            &run([waiting], 0),
-            (PARTING, lease),
-            &question,
-        )
+        let (run, question) = (run([waiting], 0), Question::about(&path));
+        hand_over(&path, &hold, &run, (PARTING, lease), &question)
     };
-    assert!(!world.passes(row(&younger)).await, "it is not the first");
-    world.writes(&older.request, &older.waiter).await;
-    assert!(!world.passes(row(&older)).await, "its entry is another one");
-    world.delete(path.waiter(&older.request)).await;
-    assert!(!world.passes(row(&older)).await, "its entry is gone");
-    let guard = keys::guard(younger.waiter.meta.leases.lease);
-    world.delete(guard.clone()).await;
-    assert!(!world.passes(row(&younger)).await, "its lease is gone");
-    world.put(guard, "", lease).await;
+    let younger = serves_the_first_as_it_was_seen(&mut world, row).await;
     let late = Hold {
         token: hold.token - 1,
         ..hold.clone()

@@ -27,6 +27,13 @@ async fn takes(mode: Mode, beside: &[Mode], change: Change) -> bool {
     passed
 }
 
+/// Each mode, and who may share the lock with it.
+const BESIDE: [(Mode, &[Mode]); 3] = [
+    (Mode::Exclusive, &[]),
+    (Mode::Shared, &[Mode::Shared]),
+    (PERMIT, &[PERMIT]),
+];
+
 const ENDS_ALL: [Change; 4] = [
     Change::Tombstone,
     Change::ReplicaGone,
@@ -36,45 +43,9 @@ const ENDS_ALL: [Change; 4] = [
 
 #[tokio::test]
 async fn a_lock_is_taken_if_nothing_came_in_between() {
-    let kinds: [(Mode, &[Mode], &[Change]); 3] = [
-        (
-            Mode::Exclusive,
-            &[],
-            &[
-                Change::Holder,
-                Change::Reader,
-                Change::Permit,
-                Change::Delay,
-                Change::Waiter,
-            ],
-        ),
-        (
-            Mode::Shared,
-            &[Mode::Shared],
-            &[
-                Change::Holder,
-                Change::Permit,
-                Change::Delay,
-                Change::Waiter,
-                Change::OwnReader,
-            ],
-        ),
-        (
-            permit(9, 1),
-            &[permit(9, 1)],
-            &[
-                Change::Holder,
-                Change::Reader,
-                Change::Permit,
-                Change::Delay,
-                Change::Waiter,
-                Change::OwnPermit,
-            ],
-        ),
-    ];
-    for (mode, beside, changes) in kinds {
+    for (mode, beside) in BESIDE {
         assert!(takes(mode, beside, Change::Nothing).await, "{mode:?}");
-        for change in changes.iter().chain(&ENDS_ALL) {
+        for change in keeps_from_taking(mode).iter().chain(&ENDS_ALL) {
             assert!(!takes(mode, beside, *change).await, "{mode:?} {change:?}");
         }
     }
@@ -114,38 +85,11 @@ async fn promotes(mode: Mode, beside: &[Mode], change: Change) -> bool {
 
 #[tokio::test]
 async fn a_head_is_promoted_if_there_still_is_room() {
-    let kinds: [(Mode, &[Mode], &[Change]); 3] = [
-        (
-            Mode::Exclusive,
-            &[],
-            &[
-                Change::Holder,
-                Change::Reader,
-                Change::Permit,
-                Change::Delay,
-            ],
-        ),
-        (
-            Mode::Shared,
-            &[Mode::Shared],
-            &[Change::Holder, Change::Permit, Change::Delay],
-        ),
-        (
-            permit(9, 1),
-            &[permit(9, 1)],
-            &[
-                Change::Holder,
-                Change::Reader,
-                Change::Permit,
-                Change::Delay,
-            ],
-        ),
-    ];
-    for (mode, beside, changes) in kinds {
+    for (mode, beside) in BESIDE {
         assert!(promotes(mode, beside, Change::Nothing).await, "{mode:?}");
         // Whoever waits behind it does not matter.
         assert!(promotes(mode, beside, Change::Waiter).await, "{mode:?}");
-        for change in changes {
+        for change in in_the_way_of(mode) {
             assert!(
                 !promotes(mode, beside, *change).await,
                 "{mode:?} {change:?}"
@@ -157,20 +101,9 @@ async fn a_head_is_promoted_if_there_still_is_room() {
 #[tokio::test]
 async fn nobody_is_promoted_past_another_nor_after_leaving_nor_on_a_dead_lease() {
     let mut world = World::new().await;
-    let older = world.waits(Mode::Exclusive).await;
-    let younger = world.waits(Mode::Exclusive).await;
     let path = world.path.clone();
     let row = |waiting: &Waiting| promote(&path, &run([waiting], 0), &Question::about(&path));
-    assert!(!world.passes(row(&younger)).await, "it is not the first");
-    // It left, and came again: that is another entry.
-    world.writes(&older.request, &older.waiter).await;
-    assert!(!world.passes(row(&older)).await, "its entry is another one");
-    world.delete(path.waiter(&older.request)).await;
-    assert!(!world.passes(row(&older)).await, "its entry is gone");
-    let guard = keys::guard(younger.waiter.meta.leases.lease);
-    world.delete(guard.clone()).await;
-    assert!(!world.passes(row(&younger)).await, "its lease is gone");
-    world.put(guard, "", world.lease).await;
+    let younger = serves_the_first_as_it_was_seen(&mut world, row).await;
     assert!(
         world.passes(row(&younger)).await,
         "nothing is wrong with it"
@@ -257,42 +190,9 @@ async fn thirty_locks_of_any_mode_fit_into_one_transaction() {
 
 #[tokio::test]
 async fn several_locks_are_taken_if_nothing_came_in_between_at_any_of_them() {
-    let kinds = [
-        (
-            Mode::Exclusive,
-            vec![
-                Change::Holder,
-                Change::Reader,
-                Change::Permit,
-                Change::Delay,
-                Change::Waiter,
-            ],
-        ),
-        (
-            Mode::Shared,
-            vec![
-                Change::Holder,
-                Change::Permit,
-                Change::Delay,
-                Change::Waiter,
-                Change::OwnReader,
-            ],
-        ),
-        (
-            permit(9, 1),
-            vec![
-                Change::Holder,
-                Change::Reader,
-                Change::Permit,
-                Change::Delay,
-                Change::Waiter,
-                Change::OwnPermit,
-            ],
-        ),
-    ];
-    for (mode, changes) in kinds {
-        let all = changes.iter().chain(&ENDS_ALL).chain([&Change::Nothing]);
-        for change in all {
+    for (mode, _) in BESIDE {
+        let changes = keeps_from_taking(mode);
+        for change in changes.iter().chain(&ENDS_ALL).chain([&Change::Nothing]) {
             let mut world = World::new().await;
             let meta = world.meta(mode);
             world.make(*change, &meta).await;
