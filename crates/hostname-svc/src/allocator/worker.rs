@@ -146,7 +146,11 @@ impl Worker {
             for ticket in open.into_values() {
                 ticket.answer(&Err(error.clone()));
             }
-            if !matches!(error, AllocateError::Timeout) {
+            // Among those who wait may be one who raises the floor.
+            if !matches!(
+                error,
+                AllocateError::Timeout | AllocateError::Regressed { .. }
+            ) {
                 self.queue.fail_all(&error);
             }
         }
