@@ -6,7 +6,7 @@ use tokio::time::{sleep, sleep_until};
 
 use super::{
     Core,
-    acquire::{Handling, Next, Verdict, Wish},
+    acquire::{Handling, Next, Verdict, Wish, Won},
     client::Answer,
     close::Remains,
     fault::Fault,
@@ -89,8 +89,16 @@ impl Handling {
                 return self.leave(own, Leaving::Deadlock(words)).await;
             }
             let question = wish.question().guards(anchored.leases.own());
-            match wish.core.look(&question).await {
+            // It was most likely granted: its lease is confirmed along with the look.
+            let limit = wish.core.options.operation_timeout;
+            let keeping = wish.core.keep_lease_once(anchored.leases.lease, limit);
+            let (seen, confirmed) = tokio::join!(wish.core.look(&question), keeping);
+            match seen {
                 Ok(seen) => {
+                    if let Some(Remains::Tenure(won)) = self.remains(&seen) {
+                        let confirmed = confirmed.ok().flatten();
+                        return Ok(Next::Confirm(Won { confirmed, ..won }));
+                    }
                     let mut leases = anchored.leases.all();
                     let lives = leases.all(|lease| seen.scene.guarded.contains(&lease));
                     if still_waits(&own, &seen) {
