@@ -48,12 +48,12 @@ problem_kinds! {
             "An operator looks at the lock service: was its store restored without a new token epoch?";
         COUNTER_REGRESSED: "counter-regressed", 503, "The counter is lower than it was.", false,
             "An operator restores the newest state of the store, or raises the floor of the prefix to the number that `detail` names.";
-        VAULT_UNAVAILABLE: "vault-unavailable", 503, "The store of hostnames is unavailable.", true,
+        STORE_UNAVAILABLE: "store-unavailable", 503, "The store of hostnames is unavailable.", true,
             "Come again after `Retry-After`, with the same Idempotency-Key if there was one.";
         VAULT_SEALED: "vault-sealed", 503, "Vault is sealed.", true, "An operator unseals Vault.";
-        VAULT_BUSY: "vault-busy", 503, "The store of hostnames asks to slow down.", true,
+        STORE_BUSY: "store-busy", 503, "The store of hostnames asks to slow down.", true,
             "Come again after `Retry-After`; an operator looks at Vault's quotas.";
-        VAULT_REFUSED: "vault-refused", 503, "The store of hostnames refuses the service.", true,
+        STORE_REFUSED: "store-refused", 503, "The store of hostnames refuses the service.", true,
             "An operator looks at the log: a permission is missing, or a document is too large.";
         ALLOCATION_TIMEOUT: "allocation-timeout", 503, "The hostname was not made in time.", true,
             "Ask again with the same Idempotency-Key: the hostname is perhaps there already.";
@@ -102,10 +102,10 @@ fn of_failure(error: &AllocateError) -> Problem {
         AllocateError::Fenced { .. } => &LOCK_FENCED,
         AllocateError::Regressed { .. } => &COUNTER_REGRESSED,
         AllocateError::Store(store) => match &**store {
-            StoreError::Unavailable(_) | StoreError::Unknown(_) => &VAULT_UNAVAILABLE,
+            StoreError::Unavailable(_) | StoreError::Unknown(_) => &STORE_UNAVAILABLE,
             StoreError::Sealed => &VAULT_SEALED,
-            StoreError::Busy { .. } => &VAULT_BUSY,
-            StoreError::Denied(_) | StoreError::Refused(_) => &VAULT_REFUSED,
+            StoreError::Busy { .. } => &STORE_BUSY,
+            StoreError::Denied(_) | StoreError::Refused(_) => &STORE_REFUSED,
         },
         AllocateError::Timeout => &ALLOCATION_TIMEOUT,
         AllocateError::Deleted(_) => &DOCUMENT_DELETED,

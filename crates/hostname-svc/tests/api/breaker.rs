@@ -42,12 +42,12 @@ async fn three_replicas_are_told_of_a_vault_that_is_away_and_of_its_return() {
         }
         // All at once, for one prefix: two of three stand in the queue of its lock.
         for (took, answer) in join_all(replicas.iter().chain(&replicas).map(timed)).await {
-            answer.is_problem(503, "vault-unavailable");
+            answer.is_problem(503, "store-unavailable");
             assert!(took < FIRST, "{fault}: {took:?}");
         }
         for app in &replicas {
             let (took, answer) = timed(app).await;
-            answer.is_problem(503, "vault-unavailable");
+            answer.is_problem(503, "store-unavailable");
             assert!(took < AT_ONCE, "{fault}: {took:?}");
         }
         proxy.pass().await.unwrap();

@@ -114,5 +114,5 @@ async fn a_retirement_whose_answer_from_vault_is_lost_is_written_once_and_told()
     assert_eq!(written["request_id"], retired.body["retired"]["request_id"]);
     proxy.refuse().await.unwrap();
     let refused = retire(&app, "splunkweb1dev", "reason=again").await;
-    refused.is_problem(503, "vault-unavailable");
+    refused.is_problem(503, "store-unavailable");
 }

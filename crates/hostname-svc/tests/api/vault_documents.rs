@@ -178,7 +178,7 @@ async fn a_right_that_is_missing_is_told_and_costs_no_number() {
     assert_ne!(rightless, shipped);
     vault.put_policy(base, &rightless).await;
     let body = wish("splunk", "web", "dev");
-    app.allocate(&body).await.is_problem(503, "vault-refused");
+    app.allocate(&body).await.is_problem(503, "store-refused");
     vault.put_policy(base, &shipped).await;
     let next = app.allocate(&body).await.counter();
     gap_free(&vault, base, next).await;
@@ -206,7 +206,7 @@ async fn a_quota_of_vault_is_told_with_the_time_that_vault_asks_for() {
         app.get("/v1/hostnames").await,
         app.allocate(&body).await,
     ] {
-        answer.is_problem(503, "vault-busy");
+        answer.is_problem(503, "store-busy");
         let seconds: u64 = answer.header("retry-after").unwrap().parse().unwrap();
         assert!((60..=3600).contains(&seconds), "{seconds}");
     }

@@ -36,19 +36,19 @@ async fn vault_sealed_away_and_silent_are_told_apart_and_it_goes_on_afterwards()
     proxy.refuse().await.unwrap();
     within(REFUSED, async || app.allocate(&body).await)
         .await
-        .is_problem(503, "vault-unavailable");
+        .is_problem(503, "store-unavailable");
     within(REFUSED, async || {
         app.get("/v1/hostnames/splunkweb1dev").await
     })
     .await
-    .is_problem(503, "vault-unavailable");
+    .is_problem(503, "store-unavailable");
     within(REFUSED, async || app.get("/v1/hostnames").await)
         .await
-        .is_problem(503, "vault-unavailable");
+        .is_problem(503, "store-unavailable");
     proxy.silent().await.unwrap();
     within(SILENT, async || app.allocate(&body).await)
         .await
-        .is_problem(503, "vault-unavailable");
+        .is_problem(503, "store-unavailable");
     assert_eq!(app.get("/livez").await.status, 200);
     let readiness = app.get("/readyz").await;
     readiness.is_problem(503, "not-ready");
@@ -85,7 +85,7 @@ async fn an_outage_is_warned_of_once_and_each_refusal_is_mere_information() {
     to_vault.refuse().await.unwrap();
     for _ in 0..3 {
         let refused = app.get("/v1/hostnames/splunkweb1dev").await;
-        refused.is_problem(503, "vault-unavailable");
+        refused.is_problem(503, "store-unavailable");
     }
     // Nobody asks for the readiness: the service looks by itself.
     let log = app.service.logs();
@@ -110,7 +110,7 @@ async fn an_outage_is_warned_of_once_and_each_refusal_is_mere_information() {
     assert_eq!(lines("WARN", "vault"), 1, "{}", log.text());
     assert_eq!(lines("WARN", ""), 2, "{}", log.text());
     assert_eq!(lines("INFO", "answered 503 lock-unavailable"), 3);
-    assert_eq!(lines("INFO", "answered 503 vault-unavailable"), 3);
+    assert_eq!(lines("INFO", "answered 503 store-unavailable"), 3);
     assert_eq!(lines("INFO", "the lock service serves again"), 1);
 }
 
