@@ -2,6 +2,7 @@
 
 use std::{process::Command, time::Duration};
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use testbed::{Launch, Process, Scratch, build, eventually, free_ports};
 
@@ -102,6 +103,18 @@ async fn a_terminated_run_ends_well_and_leaves_no_process() {
     let children = children(&up);
     assert_eq!(children.len(), SERVICES.len(), "{children:?}");
     assert!(up.terminate(LONG).await.unwrap().success());
+    all_are_gone(&children).await;
+}
+
+/// `just`, which gets the Ctrl-C too, prints an error unless what it runs ends like this.
+#[tokio::test]
+async fn an_interrupted_run_says_so_by_its_exit_code_alone() {
+    let place = Place::new();
+    let up = place.running("embedded").await;
+    let children = children(&up);
+    up.signal(Signal::INT).unwrap();
+    assert_eq!(up.ended().await.unwrap().code(), Some(130));
+    assert!(!up.log().contains("error"), "{}", up.log().text());
     all_are_gone(&children).await;
 }
 

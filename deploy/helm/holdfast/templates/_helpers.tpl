@@ -1,8 +1,14 @@
-{{/* Front of every object's name; short enough for what is put behind it. */}}
+{{/*
+Front of every object's name; short enough for what is put behind it. Helm takes more names than a Service
+does, and would have made the Deployments before the cluster refuses that.
+*/}}
 {{- define "holdfast.fullname" -}}
 {{- $name := .Values.fullnameOverride -}}
 {{- if not $name -}}
 {{- $name = ternary .Release.Name (printf "%s-%s" .Release.Name .Chart.Name) (contains .Chart.Name .Release.Name) -}}
+{{- end -}}
+{{- if not (regexMatch "^[a-z][-a-z0-9]*$" $name) -}}
+{{- fail (printf "the release name %s cannot begin the name of a Service, which takes a-z, 0-9 and -, the first a letter: use another, or set fullnameOverride" .Release.Name) -}}
 {{- end -}}
 {{- $name | trunc 45 | trimSuffix "-" -}}
 {{- end }}

@@ -74,3 +74,12 @@ def test_refuses(case):
     ran = helm("template", "demo", str(CHART), "--kube-version", "1.33.0", values=values)
     assert ran.returncode != 0, "it was rendered"
     assert message in ran.stderr
+
+
+@pytest.mark.parametrize("release", ["1st", "team.holdfast", "9", "holdfast.prod"])
+def test_refuses_a_release_that_no_service_could_be_named_after(release):
+    template = ["template", release, str(CHART), "--kube-version", "1.33.0"]
+    ran = helm(*template)
+    assert ran.returncode != 0, "it was rendered"
+    assert f"the release name {release} cannot begin the name of a Service" in ran.stderr
+    assert helm(*template, "--set", "fullnameOverride=locks").returncode == 0

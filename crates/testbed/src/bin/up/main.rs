@@ -27,7 +27,7 @@ struct Options {
     /// The first of the ports that are used, one after the other.
     #[arg(long, default_value_t = 8080)]
     first_port: u16,
-    /// Where all data are kept [default: .holdfast/up in the checkout].
+    /// Where all data are kept, by one run at a time [default: .holdfast/up in the checkout].
     #[arg(long)]
     dir: Option<PathBuf>,
 }
@@ -38,7 +38,7 @@ enum Mode {
     Embedded,
     /// A real etcd, a real Vault API (OpenBao), and PostgreSQL when one is installed, started here.
     Real,
-    /// Nothing: ends what runs.
+    /// On nothing: ends the run that has this directory.
     Down,
 }
 
@@ -46,7 +46,7 @@ enum Mode {
 async fn main() -> ExitCode {
     let options = Options::parse();
     match run(options).await {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
@@ -54,10 +54,11 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(options: Options) -> Result<()> {
+async fn run(options: Options) -> Result<ExitCode> {
     let layout = Layout::new(options.mode, options.first_port, options.dir);
     if options.mode == Mode::Down {
-        return claim::end(layout.dir()).await;
+        claim::end(layout.dir()).await?;
+        return Ok(ExitCode::SUCCESS);
     }
     let _claim = Claim::take(layout.dir())?;
     layout.check_ports()?;
@@ -69,38 +70,40 @@ async fn run(options: Options) -> Result<()> {
     };
     let (proof, stack) = tokio::select! {
         started = started => started?,
-        () = &mut stop => return Ok(()),
+        code = &mut stop => return Ok(code),
     };
     console.say(&format!(
         "{}{proof}",
         layout.greeting(stack.postgres().as_deref())
     ));
     let ended = tokio::select! {
-        () = &mut stop => None,
-        ended = stack.first_end() => Some(ended?),
+        code = &mut stop => Ok(code),
+        ended = stack.first_end() => Err(ended?),
     };
     console.say("stopping");
     // Whoever asks twice does not want to wait.
     tokio::select! {
         stopped = stack.stop() => stopped?,
-        () = stop_signal()? => (),
+        _ = stop_signal()? => (),
     }
     match ended {
-        Some(ended) => bail!("{ended}; the rest was stopped"),
-        None => Ok(()),
+        Ok(code) => Ok(code),
+        Err(ended) => bail!("{ended}; the rest was stopped"),
     }
 }
 
-/// Ctrl-C, SIGTERM, or the terminal is gone.
-fn stop_signal() -> Result<impl Future<Output = ()>> {
+/// Ctrl-C, SIGTERM, or the terminal is gone; and how to end then. `just` gets the Ctrl-C as well, and
+/// complains of it unless what it runs ends as one that was interrupted.
+fn stop_signal() -> Result<impl Future<Output = ExitCode>> {
+    const INTERRUPTED: u8 = 130;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut hangup = signal(SignalKind::hangup())?;
     Ok(async move {
         tokio::select! {
-            _ = interrupt.recv() => (),
-            _ = terminate.recv() => (),
-            _ = hangup.recv() => (),
+            _ = interrupt.recv() => ExitCode::from(INTERRUPTED),
+            _ = terminate.recv() => ExitCode::SUCCESS,
+            _ = hangup.recv() => ExitCode::SUCCESS,
         }
     })
 }
