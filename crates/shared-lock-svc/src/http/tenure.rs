@@ -4,7 +4,7 @@ use actix_web::{
     HttpResponse,
     web::{Data, ServiceConfig},
 };
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use serde::Serialize;
 use service_kit::problem::Problem;
 
@@ -50,6 +50,8 @@ async fn keep_alive(mut call: Call, locks: Data<Locks>) -> Result<HttpResponse, 
 #[derive(Serialize)]
 struct AllKeptAliveBody {
     leases: Vec<OneKeptAliveBody>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    locks: Vec<OneLookedAtBody>,
 }
 
 /// Renewed, gone, or not known because the store did not answer: then `code` says so.
@@ -65,24 +67,69 @@ struct OneKeptAliveBody {
     code: Option<&'static str>,
 }
 
+/// Whether a tenure is still the current one; with a `code` where that is not known.
+#[derive(Serialize)]
+struct OneLookedAtBody {
+    key: LockKey,
+    fencing_token: FencingToken,
+    current: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<&'static str>,
+}
+
 async fn keep_all_alive(call: Call, locks: Data<Locks>) -> Result<HttpResponse, Problem> {
     const MOST: usize = 1000;
     let mut fields = call.fields;
     let leases = fields.list::<LeaseId>("lease_ids", 1..=MOST);
-    let leases = fields.finish(|| leases)?;
-    let renewals = join_all(leases.iter().map(|lease| locks.keep_lease_alive(*lease))).await;
-    let mut kept = Vec::new();
+    let tenures = match fields.has("locks") {
+        true => fields.objects("locks", 1..=MOST, read_tenure),
+        false => Some(Vec::new()),
+    };
+    let (leases, tenures) = fields.finish(|| leases.zip(tenures))?;
+    let (renewals, looks) = join(
+        join_all(leases.iter().map(|lease| locks.keep_lease_alive(*lease))),
+        join_all(
+            tenures
+                .iter()
+                .map(|(key, claim, _)| locks.verify(key, claim)),
+        ),
+    )
+    .await;
+    let mut body = AllKeptAliveBody {
+        leases: Vec::new(),
+        locks: Vec::new(),
+    };
     let mut failed = None;
     for (lease_id, renewal) in leases.into_iter().zip(renewals) {
-        kept.push(one_kept_alive(lease_id, &renewal));
+        body.leases.push(one_kept_alive(lease_id, &renewal));
         failed = failed.or(renewal.err());
+    }
+    for ((key, _, fencing_token), look) in tenures.into_iter().zip(looks) {
+        body.locks.push(OneLookedAtBody {
+            key,
+            fencing_token,
+            current: matches!(look, Ok(Some(_))),
+            code: look.err().map(|_| STORE_UNAVAILABLE.code),
+        });
     }
     let unknown = |one: &OneKeptAliveBody| one.code == Some(STORE_UNAVAILABLE.code);
     match failed {
         // Not one of them got an answer: then neither does the caller.
-        Some(err) if kept.iter().all(unknown) => Err(err.into()),
-        _ => Ok(HttpResponse::Ok().json(AllKeptAliveBody { leases: kept })),
+        Some(err) if body.leases.iter().all(unknown) => Err(err.into()),
+        _ => Ok(HttpResponse::Ok().json(body)),
     }
+}
+
+fn read_tenure(fields: &mut Fields) -> Option<(LockKey, Claim, FencingToken)> {
+    let key = fields.required::<LockKey>("key");
+    let lease_id = fields.required::<LeaseId>("lease_id");
+    let fencing_token = fields.required::<FencingToken>("fencing_token");
+    let (key, (lease_id, fencing_token)) = key.zip(lease_id.zip(fencing_token))?;
+    let claim = Claim::Tenure {
+        lease_id,
+        fencing_token,
+    };
+    Some((key, claim, fencing_token))
 }
 
 fn one_kept_alive(

@@ -121,6 +121,35 @@ async fn a_session_that_is_kept_alive_keeps_its_locks_and_one_that_is_not_loses_
 }
 
 #[tokio::test]
+async fn one_call_renews_a_session_and_tells_which_of_its_locks_it_still_has() {
+    let app = TestApp::start().await;
+    let session = opens(&app, "me", 10_000).await;
+    let mut tenures = Vec::new();
+    for key in ["kept", "forced"] {
+        let granted = app.acquire(key, within(&session, "me", 0)).await.body;
+        let token = granted["fencing_token"].clone();
+        tenures.push(json!({ "key": key, "lease_id": session, "fencing_token": token }));
+    }
+    let forced = app.delete("/v1/locks/forced?reason=test").await;
+    assert_eq!(forced.status, 200, "{forced:?}");
+    // Held again by the same session, under another token: the first tenure is over all the same.
+    let again = app.acquire("forced", within(&session, "me", 0)).await;
+    assert_eq!(again.status, 201);
+    let wish = json!({ "lease_ids": [session], "locks": tenures });
+    let answer = app.post("/v1/keepalive", wish).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(answer.body["leases"][0]["renewed"], true);
+    let token = |number: usize| &tenures[number]["fencing_token"];
+    assert_eq!(
+        answer.body["locks"],
+        json!([
+            { "key": "kept", "fencing_token": token(0), "current": true },
+            { "key": "forced", "fencing_token": token(1), "current": false },
+        ])
+    );
+}
+
+#[tokio::test]
 async fn two_sessions_that_wait_for_each_other_are_told_the_circle() {
     let app = Arc::new(TestApp::start().await);
     let (one, two) = (

@@ -63,6 +63,17 @@ async fn calls_on_several_locks_name_the_one_that_is_wrong() {
             (json!({ "lease_ids": ["1", 2] }), "lease_ids[1]"),
             (json!({ "lease_ids": ["x"] }), "lease_ids[0]"),
         ],
+        of(&leases, "locks", [json!("1"), json!([]), json!(null)]),
+        vec![
+            (
+                json!({ "lease_ids": ["1"], "locks": [{ "key": "a", "lease_id": "1" }] }),
+                "locks[0].fencing_token",
+            ),
+            (
+                json!({ "lease_ids": ["1"], "locks": [{ "key": "", "lease_id": "1", "fencing_token": "1" }] }),
+                "locks[0].key",
+            ),
+        ],
     ];
     are_refused(&app, "/v1/keepalive", refusals).await;
 }
