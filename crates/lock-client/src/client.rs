@@ -13,7 +13,7 @@ use crate::events::EventStream;
 use crate::guard::{LockGuard, Tenure, release_message};
 use crate::keeper::Keeper;
 use crate::key::{ENCODED, Key};
-use crate::lease::Lease;
+use crate::lease::{Lease, Purpose};
 use crate::options::{AcquireOptions, ClientOptions, Mode, SessionOptions};
 use crate::reentry::Reentries;
 use crate::session::{self, Opened, Session};
@@ -220,7 +220,8 @@ impl LockClient {
             Err(error) => return Err(error),
         };
         let life = kept.since(sent);
-        let lease = Lease::kept_by(&self.0.keeper, tenure.lease_id.clone(), life, renewal);
+        let purpose = Purpose::Lock(key.clone(), tenure.fencing_token);
+        let lease = Lease::kept_by(&self.0.keeper, tenure.lease_id.clone(), life, purpose);
         let granted = tenure.into();
         alive(LockGuard::new(
             &self.0,
@@ -347,9 +348,9 @@ impl LockClient {
             anchor: Anchor::Own,
         };
         let (sent, granted) = acquire::acquire(&self.0, &ask).await?;
-        let renewal = Message::keepalive(key, &granted.lease_id);
         let (id, life) = (granted.lease_id.clone(), granted.life.since(sent));
-        let lease = Lease::kept_by(&self.0.keeper, id, life, renewal);
+        let purpose = Purpose::Lock(key.clone(), granted.fencing_token);
+        let lease = Lease::kept_by(&self.0.keeper, id, life, purpose);
         let lock = (key, options.mode);
         alive(LockGuard::new(&self.0, lock, granted.into(), lease, None))
     }

@@ -5,7 +5,7 @@
 
 use std::future::Future;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::thread;
 
@@ -15,14 +15,16 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::Instrument;
 use tracing::instrument::WithSubscriber;
 
+use crate::renewal::Tending;
 use crate::transport::Transport;
 
 type Job = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Where renewals and other background work are handed in.
+/// Where leases to renew and other background work are handed in.
 #[derive(Debug)]
 pub(crate) struct Keeper {
     jobs: mpsc::UnboundedSender<Job>,
+    tending: Arc<Tending>,
     transport: Arc<Transport>,
     /// Never told anything; its sender goes with the thread.
     ended: oneshot::Receiver<()>,
@@ -36,15 +38,18 @@ impl Keeper {
             .build()?;
         let (jobs, inbox) = mpsc::unbounded_channel();
         let (end, ended) = oneshot::channel();
+        let (tending, transport) = (Arc::new(Tending::default()), Arc::new(transport));
+        let work = work(inbox, Arc::clone(&tending), Arc::clone(&transport));
         thread::Builder::new()
             .name("lock-keepalive".to_owned())
             .spawn(move || {
-                runtime.block_on(work(inbox));
+                runtime.block_on(work);
                 drop(end);
             })?;
         Ok(Self {
             jobs,
-            transport: Arc::new(transport),
+            tending,
+            transport,
             ended,
         })
     }
@@ -53,6 +58,11 @@ impl Keeper {
     pub(crate) async fn finish(self) {
         drop(self.jobs);
         let _ = self.ended.await;
+    }
+
+    /// The leases that it renews.
+    pub(crate) fn tending(&self) -> Arc<Tending> {
+        Arc::clone(&self.tending)
     }
 
     /// The servers, over connections that live on the keeper's thread.
@@ -68,8 +78,15 @@ impl Keeper {
     }
 }
 
-async fn work(mut inbox: mpsc::UnboundedReceiver<Job>) {
+/// Until nothing is handed in any more, and then until all is done. No lease is left by then: what has one
+/// keeps the inbox open.
+async fn work(
+    mut inbox: mpsc::UnboundedReceiver<Job>,
+    tending: Arc<Tending>,
+    transport: Arc<Transport>,
+) {
     let mut jobs = FuturesUnordered::new();
+    let mut renewing = pin!(tending.go_on(&transport));
     loop {
         tokio::select! {
             job = inbox.recv() => match job {
@@ -77,6 +94,7 @@ async fn work(mut inbox: mpsc::UnboundedReceiver<Job>) {
                 None => break,
             },
             Some(()) = jobs.next() => (),
+            () = &mut renewing => (),
         }
     }
     while jobs.next().await.is_some() {}

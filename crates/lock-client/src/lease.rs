@@ -4,24 +4,36 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tracing::{Instrument, debug, info_span, warn};
 
 use crate::clock::{Moment, sleep_until};
 use crate::keeper::Keeper;
-use crate::transport::{Failure, Message, Transport, pause};
-use crate::wire::KeptAliveBody;
+use crate::key::Key;
+use crate::renewal::{Member, Name, Tending};
 
 /// A lease and for how long it is surely ours.
 #[derive(Debug)]
 pub(crate) struct Lease {
     pub(crate) id: String,
+    name: Name,
     validity: watch::Sender<Validity>,
+    tending: Arc<Tending>,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Validity {
     until: Moment,
     lost: bool,
+}
+
+/// What a lease is for.
+#[derive(Debug)]
+pub(crate) enum Purpose {
+    /// A tenure, by the lock and its token.
+    Lock(Key, u64),
+    /// Whatever hangs on it.
+    Session,
+    /// A lock of the tentens-tech/shared-lock wire.
+    LeaseWire,
 }
 
 /// What a grant says of the lease's life, and when it was asked for.
@@ -47,17 +59,28 @@ impl Life {
 }
 
 impl Lease {
-    /// A lease that `keeper` keeps alive by sending `renewal` every third of its TTL.
-    pub(crate) fn kept_by(keeper: &Keeper, id: String, life: Life, renewal: Message) -> Arc<Self> {
+    /// A lease that `keeper` renews every third of its TTL.
+    pub(crate) fn kept_by(keeper: &Keeper, id: String, life: Life, purpose: Purpose) -> Arc<Self> {
         let until = life.until();
         let (validity, _) = watch::channel(Validity { until, lost: false });
-        let lease = Arc::new(Self { id, validity });
-        keeper.run(renew(
-            keeper.transport(),
-            Arc::clone(&lease),
-            life.ttl(),
-            renewal,
-        ));
+        let name = Name {
+            id: id.as_str().into(),
+            of_lease_wire: matches!(purpose, Purpose::LeaseWire),
+        };
+        let lease = Arc::new(Self {
+            id,
+            name,
+            validity,
+            tending: keeper.tending(),
+        });
+        let member = Member {
+            lease: Arc::downgrade(&lease),
+            lock: match purpose {
+                Purpose::Lock(key, token) => Some((key, token)),
+                Purpose::Session | Purpose::LeaseWire => None,
+            },
+        };
+        lease.tending.begin(&lease.name, member, life.ttl());
         lease
     }
 
@@ -75,9 +98,40 @@ impl Lease {
         self.validity.borrow().until
     }
 
-    /// From here on it counts as lost, and is renewed no more.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.validity.borrow().lost
+    }
+
+    /// A renewal came back in time. One that is too late changes nothing: `lost` was told already.
+    pub(crate) fn extend(&self, until: Moment) {
+        self.validity.send_if_modified(|validity| {
+            let in_time = !validity.lost && !validity.until.left().is_zero();
+            if in_time {
+                validity.until = until;
+            } else {
+                validity.lost = true;
+            }
+            true
+        });
+    }
+
+    /// From here on it counts as lost; `false` if it did so before.
+    pub(crate) fn mark_lost(&self) -> bool {
+        let mark = |validity: &mut Validity| !std::mem::replace(&mut validity.lost, true);
+        self.validity.send_if_modified(mark)
+    }
+
+    /// From here on it counts as lost, and is not renewed for this any more.
     pub(crate) fn lose(&self) {
-        self.validity.send_modify(|validity| validity.lost = true);
+        if self.mark_lost() {
+            self.tending.leave(&self.name);
+        }
+    }
+
+    /// It is over, with all that hangs on it.
+    pub(crate) fn end(&self) {
+        self.mark_lost();
+        self.tending.end(&self.name);
     }
 
     /// Resolves when it is lost, or when its time is over, whoever was to renew it.
@@ -98,68 +152,7 @@ impl Lease {
     }
 }
 
-/// Renews every third of the TTL until the lease is lost.
-async fn renew(transport: Arc<Transport>, lease: Arc<Lease>, ttl: Duration, renewal: Message) {
-    let lost = async {
-        let mut validity = lease.validity.subscribe();
-        let _ = validity.wait_for(|validity| validity.lost).await;
-    };
-    tokio::select! {
-        () = lost => (),
-        () = keep(&transport, &lease, ttl, &renewal) => lease.lose(),
-    }
-}
-
-/// Until no renewal came back in time, or the service knows the lease no more.
-async fn keep(transport: &Transport, lease: &Lease, ttl: Duration, renewal: &Message) {
-    let mut ttl = ttl;
-    let mut failures = 0;
-    // A lease that was granted while it waited may be older than its TTL says.
-    let mut next = Moment::now() + (ttl / 3).min(lease.until().left() / 2);
-    loop {
-        let until = lease.until();
-        sleep_until(next.min(until)).await;
-        let sent = Moment::now();
-        if sent >= until {
-            warn!(
-                lock.renewals_failed = failures,
-                "a lock was lost: no renewal came back in time"
-            );
-            return;
-        }
-        let timeout = transport.request_timeout.min(ttl / 3).min(until.left());
-        let span = info_span!(parent: None, "lock.keepalive", otel.kind = "client");
-        let asked = transport.send::<KeptAliveBody>(renewal, timeout);
-        let answer = tokio::select! {
-            answer = asked.instrument(span) => answer,
-            // The request's own time-out stops during a suspend.
-            () = sleep_until(until) => continue,
-        };
-        match answer {
-            Ok(kept) => {
-                ttl = Duration::from_millis(kept.ttl_ms);
-                let until = sent + Duration::from_millis(kept.remaining_ms) - margin(ttl);
-                lease
-                    .validity
-                    .send_modify(|validity| validity.until = until);
-                failures = 0;
-                next = sent + ttl / 3;
-            }
-            Err(Failure::Refused(problem)) if problem.says_gone() => {
-                warn!("a lock was lost: the service knows its lease no more");
-                return;
-            }
-            Err(failure) => {
-                failures += 1;
-                debug!(error = %failure.into_error(), lock.renewals_failed = failures, "a renewal failed");
-                // Many tries before the lease is over, however short it is.
-                next = Moment::now() + pause(failures).min(ttl / 10);
-            }
-        }
-    }
-}
-
 /// What is given away for safety: clocks that run at different speeds, a scheduler that is late.
-fn margin(ttl: Duration) -> Duration {
+pub(crate) fn margin(ttl: Duration) -> Duration {
     (ttl / 20).max(Duration::from_millis(200))
 }

@@ -15,7 +15,7 @@ use crate::clock::{Moment, sleep_until};
 use crate::error::{Error, Held, Problem};
 use crate::guard::LockGuard;
 use crate::key::Key;
-use crate::lease::Lease;
+use crate::lease::{Lease, Purpose};
 use crate::options::AcquireOptions;
 use crate::transport::{Failure, Message};
 use crate::wire::{AcquiredBody, KeptAliveBody, milliseconds};
@@ -81,8 +81,7 @@ impl LockClient {
         granted: AcquiredBody,
     ) -> Result<LockGuard, Error> {
         let (id, life) = (granted.lease_id.clone(), granted.life.since(sent));
-        let renewal = renewal(&id, Duration::from_millis(life.ttl_ms));
-        let lease = Lease::kept_by(&self.0.keeper, id, life, renewal);
+        let lease = Lease::kept_by(&self.0.keeper, id, life, Purpose::LeaseWire);
         let lock = (key, options.mode);
         let guard = LockGuard::new(&self.0, lock, granted.into(), lease, None);
         guard.runs_out();
@@ -113,7 +112,7 @@ async fn ask(
     }
 }
 
-fn renewal(lease_id: &str, ttl: Duration) -> Message {
+pub(crate) fn renewal(lease_id: &str, ttl: Duration) -> Message {
     Message::of_the_lease_wire("/keepalive", lease_id.as_bytes().to_vec(), ttl)
 }
 

@@ -55,7 +55,7 @@
 //!
 //! What holds without the caller's doing:
 //! - A guard renews itself every third of its TTL. One task on a thread of its own does it for all guards
-//!   of a client, so that a busy program does not stop it.
+//!   of a client, so that a busy program does not stop it, and sends those that are due together as one call.
 //! - A guard is lost before *expiry* can give the lock to somebody else: it is valid until `elapsed_ms` +
 //!   `remaining_ms` after the *send* of the last call that was answered, less a margin (5 % of the TTL, at
 //!   least 200 ms). On Linux it reads a clock that also runs while the machine is suspended
@@ -72,6 +72,7 @@
 //! released by expiry only: `release().await` is sure.
 
 mod acquire;
+mod batch;
 mod client;
 mod clock;
 mod error;
@@ -83,6 +84,7 @@ mod lease;
 mod lease_wire;
 mod options;
 mod reentry;
+mod renewal;
 mod session;
 mod tls;
 mod trace;

@@ -1,7 +1,7 @@
 //! A session: one lease that carries many locks.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use percent_encoding::utf8_percent_encode;
@@ -13,7 +13,7 @@ use crate::clock::Moment;
 use crate::error::Error;
 use crate::guard::{LockGuard, release};
 use crate::key::{ENCODED, Key};
-use crate::lease::{Lease, Life};
+use crate::lease::{Lease, Life, Purpose};
 use crate::options::{AcquireOptions, Mode};
 use crate::transport::{Failure, Message};
 use crate::wire::{AllAcquiredBody, OneBody, SessionBody};
@@ -29,8 +29,6 @@ pub(crate) struct Opened {
     client: Arc<Inner>,
     lease: Arc<Lease>,
     check_locks: bool,
-    /// Leases of guards that ask for themselves: they are lost with the session.
-    guards: Mutex<Vec<Weak<Lease>>>,
     /// Nothing is to be ended any more.
     settled: AtomicBool,
 }
@@ -119,7 +117,7 @@ impl Session {
     /// server answers before it is over by itself.
     pub async fn end(self) -> Result<(), Error> {
         let opened = &self.0;
-        opened.lose();
+        opened.lease.end();
         let message = end_message(&opened.lease);
         let outcome = release(&opened.client.transport, &message, opened.lease.until()).await;
         opened.settled.store(true, Ordering::Relaxed);
@@ -141,12 +139,10 @@ impl Opened {
         check_locks: bool,
     ) -> Arc<Self> {
         let (id, life) = (answer.session_id, answer.life.since(sent));
-        let renewal = renewal(&id);
         Arc::new(Self {
             client: Arc::clone(client),
-            lease: Lease::kept_by(&client.keeper, id, life, renewal),
+            lease: Lease::kept_by(&client.keeper, id, life, Purpose::Session),
             check_locks,
-            guards: Mutex::default(),
             settled: AtomicBool::new(false),
         })
     }
@@ -161,12 +157,8 @@ impl Opened {
     ) -> LockGuard {
         let lease = if self.check_locks {
             let id = self.lease.id.clone();
-            let renewal = Message::keepalive(key, &id);
-            let lease = Lease::kept_by(&self.client.keeper, id, life, renewal);
-            let mut guards = self.guards.lock().unwrap_or_else(PoisonError::into_inner);
-            guards.retain(|guard| guard.strong_count() > 0);
-            guards.push(Arc::downgrade(&lease));
-            lease
+            let purpose = Purpose::Lock(key.clone(), granted.fencing_token);
+            Lease::kept_by(&self.client.keeper, id, life, purpose)
         } else {
             Arc::clone(&self.lease)
         };
@@ -193,19 +185,11 @@ impl Opened {
     pub(crate) fn carries(&self, lease: &Arc<Lease>) -> bool {
         Arc::ptr_eq(&self.lease, lease)
     }
-
-    fn lose(&self) {
-        self.lease.lose();
-        let guards = self.guards.lock().unwrap_or_else(PoisonError::into_inner);
-        for guard in guards.iter().filter_map(Weak::upgrade) {
-            guard.lose();
-        }
-    }
 }
 
 impl Drop for Opened {
     fn drop(&mut self) {
-        self.lose();
+        self.lease.lose();
         if *self.settled.get_mut() {
             return;
         }

@@ -115,7 +115,7 @@ impl LifeBody {
 pub(crate) struct AcquiredBody {
     pub(crate) lease_id: String,
     #[serde(with = "number_in_a_string")]
-    fencing_token: u64,
+    pub(crate) fencing_token: u64,
     token_epoch: String,
     note: Option<String>,
     #[serde(flatten)]
@@ -212,6 +212,46 @@ impl KeptAliveBody {
             elapsed_ms: 0,
         }
     }
+}
+
+/// Many leases at once, and tenures that are asked after.
+#[derive(Debug, Serialize)]
+pub(crate) struct KeepAllBody<'a> {
+    pub(crate) lease_ids: Vec<&'a str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) locks: Vec<TenureBody<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct TenureBody<'a> {
+    pub(crate) key: &'a str,
+    pub(crate) lease_id: &'a str,
+    pub(crate) fencing_token: String,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct KeptAllBody {
+    pub(crate) leases: Vec<KeptOneBody>,
+    #[serde(default)]
+    pub(crate) locks: Vec<LookedAtBody>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct KeptOneBody {
+    pub(crate) lease_id: String,
+    pub(crate) ttl_ms: Option<u64>,
+    pub(crate) remaining_ms: Option<u64>,
+    pub(crate) code: Option<String>,
+}
+
+/// A tenure that was asked after; with a `code` where the answer is not known.
+#[derive(Debug, Deserialize)]
+pub(crate) struct LookedAtBody {
+    pub(crate) key: String,
+    #[serde(with = "number_in_a_string")]
+    pub(crate) fencing_token: u64,
+    pub(crate) current: bool,
+    pub(crate) code: Option<String>,
 }
 
 #[derive(Debug, Serialize)]

@@ -421,7 +421,7 @@ async fn time_spent_in_the_queue_does_not_count_against_the_lease() {
             queued,
             Box::new(Reply::granted_after(request, 7, short, queued)),
         ),
-        "keepalive" => Reply::kept(short),
+        "keepalive" => Reply::kept(request, short),
         _ => Reply::released(true),
     })
     .await;

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use serde_json::json;
+
 use crate::scripted::{Reply, Scripted, client, for_ttl};
 
 #[tokio::test]
@@ -11,7 +13,7 @@ async fn a_guard_renews_itself_every_third_of_its_ttl() {
     let ttl = Duration::from_millis(1_500);
     let server = Scripted::start(move |request, _| match request.action.as_str() {
         "acquire" => Reply::granted(request, 7, ttl),
-        "keepalive" => Reply::kept(ttl),
+        "keepalive" => Reply::kept(request, ttl),
         _ => Reply::released(true),
     })
     .await;
@@ -20,7 +22,7 @@ async fn a_guard_renews_itself_every_third_of_its_ttl() {
     let renewals = server.wait_for("keepalive", 4).await;
     assert!(guard.is_valid(), "the lease has lived longer than its TTL");
     for (number, renewal) in renewals.iter().enumerate() {
-        assert_eq!(renewal.text("lease_id"), "707");
+        assert_eq!(renewal.body["lease_ids"], json!(["707"]));
         let age = renewal.at - acquired;
         let due = ttl / 3 * (number as u32 + 1);
         assert!(
@@ -36,7 +38,7 @@ async fn a_guard_is_lost_before_a_silent_server_lets_its_lease_expire() {
     let server = Scripted::start(
         move |request, before| match (request.action.as_str(), before) {
             ("acquire", _) => Reply::granted(request, 7, ttl),
-            ("keepalive", 0..2) => Reply::kept(ttl),
+            ("keepalive", 0..2) => Reply::kept(request, ttl),
             _ => Reply::Silence,
         },
     )
@@ -60,9 +62,10 @@ async fn a_renewal_counts_from_its_send_however_late_it_is_answered() {
     let server = Scripted::start(
         move |request, before| match (request.action.as_str(), before) {
             ("acquire", _) => Reply::granted(request, 7, ttl),
-            ("keepalive", 0) => {
-                Reply::After(Duration::from_millis(400), Box::new(Reply::kept(ttl)))
-            }
+            ("keepalive", 0) => Reply::After(
+                Duration::from_millis(400),
+                Box::new(Reply::kept(request, ttl)),
+            ),
             _ => Reply::Silence,
         },
     )
@@ -94,7 +97,7 @@ async fn renewals_survive_a_burst_of_503() {
         move |request, before| match (request.action.as_str(), before) {
             ("acquire", _) => Reply::granted(request, 7, ttl),
             ("keepalive", 1..6) => Reply::problem(503, "store-unavailable"),
-            ("keepalive", _) => Reply::kept(ttl),
+            ("keepalive", _) => Reply::kept(request, ttl),
             _ => Reply::released(true),
         },
     )
@@ -115,7 +118,7 @@ async fn renewals_go_to_another_server_when_theirs_dies() {
         _ => Reply::Silence,
     })
     .await;
-    let second = Scripted::start(move |_, _| Reply::kept(ttl)).await;
+    let second = Scripted::start(move |request, _| Reply::kept(request, ttl)).await;
     let guard = client([first.url(), second.url()])
         .acquire("k", for_ttl(ttl))
         .await
@@ -130,7 +133,7 @@ async fn a_lease_that_the_service_knows_no_more_is_lost_at_once() {
     let ttl = Duration::from_secs(3);
     let server = Scripted::start(move |request, _| match request.action.as_str() {
         "acquire" => Reply::granted(request, 7, ttl),
-        "keepalive" => Reply::problem(404, "lease-not-found"),
+        "keepalive" => Reply::gone(request),
         _ => Reply::released(false),
     })
     .await;
@@ -149,7 +152,7 @@ async fn a_404_of_something_else_is_no_loss() {
         move |request, before| match (request.action.as_str(), before) {
             ("acquire", _) => Reply::granted(request, 7, ttl),
             ("keepalive", 0) => Reply::problem(404, "not-found"),
-            ("keepalive", _) => Reply::kept(ttl),
+            ("keepalive", _) => Reply::kept(request, ttl),
             _ => Reply::released(true),
         },
     )
@@ -166,7 +169,7 @@ async fn a_ttl_granted_anew_is_the_one_that_counts() {
     let count = Arc::clone(&renewed);
     let server = Scripted::start(move |request, _| match request.action.as_str() {
         "acquire" => Reply::granted(request, 7, long),
-        "keepalive" if count.fetch_add(1, Ordering::Relaxed) == 0 => Reply::kept(short),
+        "keepalive" if count.fetch_add(1, Ordering::Relaxed) == 0 => Reply::kept(request, short),
         _ => Reply::Silence,
     })
     .await;

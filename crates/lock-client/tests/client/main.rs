@@ -10,4 +10,5 @@ mod scripted;
 mod service;
 mod sessions;
 mod tls;
+mod together;
 mod tracing_context;

@@ -14,7 +14,7 @@ async fn a_dropped_guard_is_released_in_the_background_and_renewed_no_more() {
     let ttl = Duration::from_millis(900);
     let server = Scripted::start(move |request, _| match request.action.as_str() {
         "acquire" => Reply::granted(request, 7, ttl),
-        "keepalive" => Reply::kept(ttl),
+        "keepalive" => Reply::kept(request, ttl),
         _ => Reply::released(true),
     })
     .await;

@@ -24,6 +24,10 @@ impl Request {
     pub(crate) fn text(&self, member: &str) -> &str {
         self.body[member].as_str().unwrap_or_default()
     }
+
+    pub(crate) fn items(&self, member: &str) -> impl Iterator<Item = &Value> {
+        self.body[member].as_array().into_iter().flatten()
+    }
 }
 
 /// What to do with a request.
@@ -85,9 +89,26 @@ impl Reply {
         }
     }
 
-    pub(crate) fn kept(ttl: Duration) -> Self {
+    /// Every lease of a renewal lives for `ttl` from now on, and every tenure is the current one.
+    pub(crate) fn kept(request: &Request, ttl: Duration) -> Self {
         let ttl = ttl.as_millis() as u64;
-        Self::ok(json!({ "lease_id": "707", "ttl_ms": ttl, "remaining_ms": ttl }))
+        let leases = request.items("lease_ids").map(
+            |id| json!({ "lease_id": id, "renewed": true, "ttl_ms": ttl, "remaining_ms": ttl }),
+        );
+        let locks = request.items("locks").map(|lock| {
+            let (key, token) = (&lock["key"], &lock["fencing_token"]);
+            json!({ "key": key, "fencing_token": token, "current": true })
+        });
+        let (leases, locks): (Vec<_>, Vec<_>) = (leases.collect(), locks.collect());
+        Self::ok(json!({ "leases": leases, "locks": locks }))
+    }
+
+    /// Every lease of a renewal is over.
+    pub(crate) fn gone(request: &Request) -> Self {
+        let leases = request
+            .items("lease_ids")
+            .map(|id| json!({ "lease_id": id, "renewed": false, "code": "lease-not-found" }));
+        Self::ok(json!({ "leases": leases.collect::<Vec<_>>() }))
     }
 
     pub(crate) fn released(released: bool) -> Self {

@@ -128,7 +128,7 @@ async fn a_token_is_read_anew_when_its_file_was_replaced() {
         tokens.lock().unwrap().push(token.unwrap_or_default());
         match request.action.as_str() {
             "acquire" => Reply::granted(request, 7, ttl),
-            "keepalive" => Reply::kept(ttl),
+            "keepalive" => Reply::kept(request, ttl),
             _ => Reply::released(true),
         }
     })
