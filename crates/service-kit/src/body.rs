@@ -1,5 +1,6 @@
 //! Request bodies: read within a limit and a time, and parsed so that a refusal names its place.
 
+mod media;
 mod unique;
 
 use std::time::Duration;
@@ -15,7 +16,11 @@ use futures_util::{StreamExt, future::LocalBoxFuture};
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
-use crate::problem::{BODY_TIMEOUT, BODY_TOO_LARGE, MALFORMED, Problem, UNSUPPORTED_MEDIA_TYPE};
+pub use self::media::{MediaType, UnsupportedBody};
+use crate::{
+    problem::{BODY_TIMEOUT, BODY_TOO_LARGE, MALFORMED, Problem},
+    query::Query,
+};
 
 /// How large a body may be, and how long it may take to arrive.
 #[derive(Debug, Clone, Copy)]
@@ -100,7 +105,7 @@ pub async fn read_with(
 /// A JSON body of a native call.
 ///
 /// What is no JSON is refused with line and column (400); what does not fit `T` with the name of the
-/// field (422). Let `T` be `deny_unknown_fields`.
+/// field (422). Let `T` be `deny_unknown_fields`. What such a call says is in its body: a query is refused.
 pub struct Json<T>(pub T);
 
 impl<T: DeserializeOwned + 'static> FromRequest for Json<T> {
@@ -111,6 +116,7 @@ impl<T: DeserializeOwned + 'static> FromRequest for Json<T> {
         let request = request.clone();
         let payload = payload.take();
         Box::pin(async move {
+            Query::expect_none(request.query_string())?;
             expect_json(&request)?;
             let limits = request.app_data::<Data<BodyLimits>>().map_or(
                 BodyLimits {
@@ -125,34 +131,16 @@ impl<T: DeserializeOwned + 'static> FromRequest for Json<T> {
     }
 }
 
-fn expect_json(request: &HttpRequest) -> Result<(), Problem> {
-    let header = |name| {
-        let value = request.headers().get(name);
-        value.map(|value| value.to_str().unwrap_or("?"))
-    };
-    if let Some(found) = header(header::CONTENT_ENCODING).filter(|found| *found != "identity") {
-        return Err(Problem::new(
-            &UNSUPPORTED_MEDIA_TYPE,
-            format!("the content encoding must be identity; it is `{found}`"),
-        ));
+/// Takes a body that is JSON by its headers.
+///
+/// # Errors
+/// It is something else, or encoded.
+pub fn expect_json(request: &HttpRequest) -> Result<(), UnsupportedBody> {
+    let media = MediaType::of(request)?;
+    match media.essence() {
+        "application/json" => Ok(()),
+        _ => Err(media.refused("application/json")),
     }
-    let content_type = header(header::CONTENT_TYPE);
-    let essence = content_type
-        .unwrap_or_default()
-        .split(';')
-        .next()
-        .unwrap_or_default()
-        .trim();
-    if essence.eq_ignore_ascii_case("application/json") {
-        return Ok(());
-    }
-    let found = content_type.map_or("there is none".to_owned(), |found| {
-        format!("it is `{found}`")
-    });
-    Err(Problem::new(
-        &UNSUPPORTED_MEDIA_TYPE,
-        format!("the content type must be application/json; {found}"),
-    ))
 }
 
 /// Parses a JSON body into `T`.

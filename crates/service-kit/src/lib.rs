@@ -13,10 +13,12 @@ pub mod duration;
 pub mod health;
 pub mod metrics;
 pub mod problem;
+pub mod query;
 pub mod request;
 pub mod server;
 pub mod settings;
 pub mod telemetry;
+pub mod text;
 
 /// That of the C library makes a service half as fast under load, musl's slower still.
 #[global_allocator]

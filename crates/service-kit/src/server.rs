@@ -10,7 +10,7 @@ use std::{
 };
 
 use actix_web::{
-    App, HttpResponse, HttpServer,
+    App, FromRequest, Handler, HttpRequest, HttpResponse, HttpServer, Resource, Responder,
     dev::Server,
     http::header::ContentType,
     middleware::from_fn,
@@ -159,8 +159,9 @@ fn start(
             .app_data(health.clone())
             .app_data(registry.clone())
             .app_data(problems.clone())
-            .configure(common)
+            .configure(refusals)
             .configure(routes.clone())
+            .configure(common)
     };
     let idle = settings.idle_timeout.0 + settings.read_timeout.0;
     let mut server = HttpServer::new(app)
@@ -204,36 +205,46 @@ pub fn shutdown_signal() -> io::Result<impl Future<Output = ()>> {
     })
 }
 
-fn common(config: &mut ServiceConfig) {
+/// What the routes of a service may put something else in the place of.
+fn refusals(config: &mut ServiceConfig) {
     let malformed = |detail: String| Problem::new(&MALFORMED, detail).into();
     config
         .app_data(
             web::PathConfig::default()
                 .error_handler(move |err, _| malformed(format!("path: {err}"))),
         )
-        .app_data(
-            web::QueryConfig::default()
-                .error_handler(|err, _| Problem::invalid("query", err).into()),
-        )
-        // Probes of all kinds ask these: by GET, by HEAD, by whatever the wire of old allowed.
-        .service(web::resource("/livez").to(livez))
-        .service(web::resource("/readyz").to(readyz))
-        .service(web::resource("/health").to(livez))
-        .service(web::resource("/metrics").to(metrics))
-        .service(web::resource("/problems/{code}").get(problem))
         .default_service(web::to(|| async {
             Err::<HttpResponse, _>(Problem::new(&NOT_FOUND, "no such path"))
         }));
 }
 
-async fn livez() -> HttpResponse {
+/// The routes of every service. Its own come first, so one on the same path takes its place.
+fn common(config: &mut ServiceConfig) {
+    config
+        .service(probe("/livez", livez))
+        .service(probe("/readyz", readyz))
+        .service(probe("/health", livez))
+        .service(probe("/metrics", metrics))
+        .service(probe("/problems/{code}", problem));
+}
+
+/// Probes of all kinds ask by GET or by HEAD.
+fn probe<F, Args>(path: &str, handler: F) -> Resource
+where
+    F: Handler<Args>,
+    Args: FromRequest + 'static,
+    F::Output: Responder + 'static,
+{
+    let resource = web::resource(path).get(handler.clone());
+    resource.route(web::head().to(handler))
+}
+
+/// `GET /livez`: this process answers.
+pub async fn livez() -> HttpResponse {
     HttpResponse::Ok().finish()
 }
 
-async fn readyz(
-    health: Data<Health>,
-    query: web::Query<Vec<(String, String)>>,
-) -> Result<HttpResponse, Problem> {
+async fn readyz(request: HttpRequest, health: Data<Health>) -> Result<HttpResponse, Problem> {
     let checks = health.checks().await;
     let faults: Vec<_> = checks
         .iter()
@@ -244,7 +255,8 @@ async fn readyz(
             .with("checks", faults)
             .retry_after(Duration::from_secs(1)));
     }
-    let lines = match query.iter().any(|(name, _)| name == "verbose") {
+    let mut parameters = request.query_string().split('&');
+    let lines = match parameters.any(|it| it.split('=').next() == Some("verbose")) {
         true => checks
             .iter()
             .map(|check| format!("{}: ok\n", check.name))
@@ -256,7 +268,11 @@ async fn readyz(
         .body(format!("{lines}ready\n")))
 }
 
-async fn metrics(registry: Data<Registry>) -> Result<HttpResponse, Problem> {
+/// `GET /metrics`: all that is counted, for Prometheus.
+///
+/// # Errors
+/// A metric cannot be written.
+pub async fn metrics(registry: Data<Registry>) -> Result<HttpResponse, Problem> {
     let text = TextEncoder::new()
         .encode_to_string(&registry.gather())
         .map_err(|err| Problem::new(&INTERNAL, format!("metrics could not be written: {err}")))?;

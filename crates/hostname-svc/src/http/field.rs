@@ -25,8 +25,3 @@ impl From<InvalidField> for NamedField {
         (field.field.to_owned(), field.allowed)
     }
 }
-
-/// The caller's own name of a field, not so long that the answer is about nothing else.
-pub(super) fn shortened(name: &str) -> String {
-    name.chars().take(64).collect()
-}

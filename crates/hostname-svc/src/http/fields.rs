@@ -3,8 +3,12 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
+use service_kit::{
+    query::{self, Query, shortened},
+    text::{PLAIN, is_plain},
+};
 
-use super::field::{NamedField, shortened};
+use super::field::NamedField;
 use crate::{
     allocator::Remarks,
     hostname::{Application, Counter, Environment, InvalidField, Prefix, Role},
@@ -33,19 +37,12 @@ impl Fields {
     }
 
     /// The parameters of a query, with those that are `numbers` read as such.
-    pub(super) fn of_query(query: Vec<(String, String)>, numbers: &[&str]) -> Self {
-        let mut fields = Self::of(Map::new());
-        for (name, text) in query {
-            let number = text
-                .parse::<u64>()
-                .ok()
-                .filter(|_| numbers.contains(&&*name));
-            let value = number.map_or(Value::String(text), Value::from);
-            if fields.body.insert(name.clone(), value).is_some() {
-                fields.refuse(&shortened(&name), "must be there once at most");
-            }
-        }
-        fields
+    pub(super) fn of_query(query: Query, numbers: &[&str]) -> Self {
+        let value = |(name, text): (String, String)| {
+            let number = query::number(&text).filter(|_| numbers.contains(&&*name));
+            (name, number.map_or(Value::String(text), Value::from))
+        };
+        Self::of(query.0.into_iter().map(value).collect())
     }
 
     pub(super) fn has(&self, name: &str) -> bool {
@@ -198,9 +195,9 @@ impl Fields {
             let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '/');
             if name.is_empty() || name.len() > LABEL_NAME_MAX || !name.chars().all(legal) {
                 let rule = format!(
-                    "names of labels must be 1 to {LABEL_NAME_MAX} of A-Z, a-z, 0-9, '.', '_', '-', '/'"
+                    "the name must be 1 to {LABEL_NAME_MAX} of A-Z, a-z, 0-9, '.', '_', '-', '/'"
                 );
-                self.refuse("labels", rule);
+                self.refuse(&format!("labels.{}", shortened(&name)), rule);
                 continue;
             }
             match value {
@@ -215,9 +212,9 @@ impl Fields {
 }
 
 fn is_text(text: &str, max: usize) -> bool {
-    !text.is_empty() && text.chars().count() <= max && !text.chars().any(char::is_control)
+    text.chars().count() <= max && is_plain(text)
 }
 
 fn text_rule(max: usize) -> String {
-    format!("must be a string of 1 to {max} characters without control characters")
+    format!("must be a string of 1 to {max} characters, {PLAIN}")
 }

@@ -3,10 +3,14 @@
 use actix_web::{
     HttpRequest, HttpResponse, HttpResponseBuilder,
     http::header::LOCATION,
-    web::{self, Data, Path, Query, ServiceConfig},
+    web::{self, Data, Path, ServiceConfig},
 };
 use serde_json::{Map, Value};
-use service_kit::{body::Json, problem::Problem};
+use service_kit::{
+    body::Json,
+    problem::Problem,
+    query::{NoQuery, Query},
+};
 
 use super::{
     bodies::{BatchBody, HostnameBody, ImportBody, OutlookBody, PageBody, PreviewBody},
@@ -86,11 +90,8 @@ async fn import(
     Ok(given_out(&given).json(ImportBody::new(&prefix, &chosen, given)))
 }
 
-async fn preview(
-    hostnames: Data<Hostnames>,
-    query: Query<Vec<(String, String)>>,
-) -> Result<HttpResponse, Problem> {
-    let (prefix, count) = parse_preview(query.into_inner()).map_err(|fields| invalid(&fields))?;
+async fn preview(hostnames: Data<Hostnames>, query: Query) -> Result<HttpResponse, Problem> {
+    let (prefix, count) = parse_preview(query).map_err(|fields| invalid(&fields))?;
     let next = hostnames.preview(&prefix, count).await?;
     Ok(HttpResponse::Ok().json(PreviewBody::new(prefix, next)))
 }
@@ -137,7 +138,11 @@ fn idempotency_key(request: &HttpRequest) -> Result<Option<&str>, InvalidField> 
     }
 }
 
-async fn find(hostnames: Data<Hostnames>, name: Path<String>) -> Result<HttpResponse, Problem> {
+async fn find(
+    hostnames: Data<Hostnames>,
+    name: Path<String>,
+    _: NoQuery,
+) -> Result<HttpResponse, Problem> {
     let hostname = Hostname::try_from(name.into_inner()).map_err(|field| invalid(&[field]))?;
     told(&hostname, hostnames.find(&hostname).await?)
 }
@@ -145,11 +150,10 @@ async fn find(hostnames: Data<Hostnames>, name: Path<String>) -> Result<HttpResp
 async fn retire(
     hostnames: Data<Hostnames>,
     name: Path<String>,
-    query: Query<Vec<(String, String)>>,
+    query: Query,
 ) -> Result<HttpResponse, Problem> {
     let hostname = Hostname::try_from(name.into_inner()).map_err(|field| invalid(&[field]))?;
-    let (reason, requested_by) =
-        parse_retirement(query.into_inner()).map_err(|fields| invalid(&fields))?;
+    let (reason, requested_by) = parse_retirement(query).map_err(|fields| invalid(&fields))?;
     let retired = hostnames.retire(&hostname, reason, requested_by).await?;
     told(&hostname, retired)
 }
@@ -164,11 +168,8 @@ fn told(hostname: &Hostname, found: Option<Found>) -> Result<HttpResponse, Probl
     }
 }
 
-async fn list(
-    hostnames: Data<Hostnames>,
-    query: Query<Vec<(String, String)>>,
-) -> Result<HttpResponse, Problem> {
-    let query = ListQuery::parse(query.into_inner(), Position::prefix);
+async fn list(hostnames: Data<Hostnames>, query: Query) -> Result<HttpResponse, Problem> {
+    let query = ListQuery::parse(query, Position::prefix);
     let query = query.map_err(|fields| invalid(&fields))?;
     let page = hostnames
         .list(&query.filter, query.after.as_ref(), query.limit)

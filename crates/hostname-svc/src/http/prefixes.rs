@@ -2,10 +2,14 @@
 
 use actix_web::{
     HttpResponse,
-    web::{self, Data, Path, Query, ServiceConfig},
+    web::{self, Data, Path, ServiceConfig},
 };
 use serde_json::{Map, Value};
-use service_kit::{body::Json, problem::Problem};
+use service_kit::{
+    body::Json,
+    problem::Problem,
+    query::{NoQuery, Query},
+};
 
 use super::{
     bodies::{PrefixBody, PrefixPageBody},
@@ -29,11 +33,8 @@ pub(super) fn routes(config: &mut ServiceConfig) {
         .service(web::resource(format!("{ONE}/floor")).route(web::put().to(raise_floor)));
 }
 
-async fn list(
-    hostnames: Data<Hostnames>,
-    query: Query<Vec<(String, String)>>,
-) -> Result<HttpResponse, Problem> {
-    let query = ListQuery::parse(query.into_inner(), PrefixPosition::prefix);
+async fn list(hostnames: Data<Hostnames>, query: Query) -> Result<HttpResponse, Problem> {
+    let query = ListQuery::parse(query, PrefixPosition::prefix);
     let query = query.map_err(|fields| invalid(&fields))?;
     let page = hostnames
         .prefixes(&query.filter, query.after.as_ref(), query.limit)
@@ -41,7 +42,11 @@ async fn list(
     Ok(HttpResponse::Ok().json(PrefixPageBody::from(page)))
 }
 
-async fn find(hostnames: Data<Hostnames>, parts: Parts) -> Result<HttpResponse, Problem> {
+async fn find(
+    hostnames: Data<Hostnames>,
+    parts: Parts,
+    _: NoQuery,
+) -> Result<HttpResponse, Problem> {
     let prefix = prefix(parts)?;
     match hostnames.prefix(prefix.clone()).await? {
         Some(state) => Ok(HttpResponse::Ok().json(PrefixBody::from(state))),

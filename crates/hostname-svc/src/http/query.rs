@@ -1,8 +1,9 @@
 //! The query of a listing.
 
 use serde::de::DeserializeOwned;
+use service_kit::query::{Query, number, shortened};
 
-use super::field::{NamedField, shortened};
+use super::field::NamedField;
 use crate::{
     hostname::{InvalidField, Prefix},
     hostnames::{Filter, decode},
@@ -22,7 +23,7 @@ pub(super) struct ListQuery<P> {
 impl<P: DeserializeOwned> ListQuery<P> {
     /// Reads a query whose positions lie in the prefix that `place` tells.
     pub(super) fn parse(
-        pairs: Vec<(String, String)>,
+        pairs: Query,
         place: impl Fn(&P) -> &Prefix,
     ) -> Result<Self, Vec<NamedField>> {
         let mut query = Self {
@@ -31,11 +32,7 @@ impl<P: DeserializeOwned> ListQuery<P> {
             limit: PAGE_DEFAULT,
         };
         let (mut after, mut wrong, mut seen) = (None, Vec::new(), Vec::new());
-        for (name, value) in pairs {
-            if seen.contains(&name) {
-                wrong.push((shortened(&name), "must be there once at most".to_owned()));
-                continue;
-            }
+        for (name, value) in pairs.0 {
             let parsed = match name.as_str() {
                 "application" => value
                     .try_into()
@@ -97,8 +94,8 @@ impl<P: DeserializeOwned> ListQuery<P> {
 }
 
 fn page_size(text: &str) -> Result<usize, InvalidField> {
-    match text.parse() {
-        Ok(size @ 1..=PAGE_MAX) => Ok(size),
+    match number(text).and_then(|size| usize::try_from(size).ok()) {
+        Some(size @ 1..=PAGE_MAX) => Ok(size),
         _ => Err(InvalidField::new(
             "limit",
             format!("must be a number from 1 to {PAGE_MAX}"),
@@ -120,7 +117,7 @@ mod tests {
             ("after", "x"),
         ];
         let pairs = pairs.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        let wrong = ListQuery::parse(pairs.into(), Position::prefix).unwrap_err();
+        let wrong = ListQuery::parse(Query(pairs.into()), Position::prefix).unwrap_err();
         let wrong: Vec<_> = wrong.iter().map(|(field, _)| field.as_str()).collect();
         assert_eq!(wrong, ["aplication", "limit", "environment", "after"]);
     }

@@ -1,6 +1,7 @@
 //! The bodies of calls for hostnames, each with all that is wrong with it told at once.
 
 use serde_json::{Map, Value};
+use service_kit::query::Query;
 
 use super::{field::NamedField, fields::Fields};
 use crate::{
@@ -70,18 +71,14 @@ pub(super) fn parse_floor(body: Body, prefix: &Prefix) -> Result<u64, Vec<NamedF
 }
 
 /// Reads why a hostname is retired, and for whom.
-pub(super) fn parse_retirement(
-    query: Vec<(String, String)>,
-) -> Result<(String, Option<String>), Vec<NamedField>> {
+pub(super) fn parse_retirement(query: Query) -> Result<(String, Option<String>), Vec<NamedField>> {
     let mut fields = Fields::of_query(query, &[]);
     let (reason, requested_by) = fields.reasons();
     fields.finish(reason.map(|reason| (reason, requested_by)))
 }
 
 /// Reads which hostnames somebody would like to see beforehand, one unless he says how many.
-pub(super) fn parse_preview(
-    query: Vec<(String, String)>,
-) -> Result<(Prefix, usize), Vec<NamedField>> {
+pub(super) fn parse_preview(query: Query) -> Result<(Prefix, usize), Vec<NamedField>> {
     let mut fields = Fields::of_query(query, &["count"]);
     let prefix = fields.prefix();
     let count = match fields.has("count") {
@@ -126,7 +123,7 @@ mod tests {
             "environment",
             "requested_by",
             "reason",
-            "labels",
+            "labels.n o",
             "labels.no",
             "rolle",
         ];

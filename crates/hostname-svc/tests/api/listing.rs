@@ -94,13 +94,13 @@ async fn a_query_that_is_not_understood_is_refused_by_name() {
         ("limit=0", "limit"),
         ("limit=501", "limit"),
         ("limit=x", "limit"),
+        ("limit=%2B1", "limit"),
         ("application=A", "application"),
         ("application=a&application=b", "application"),
         ("role=web", "role"),
         ("application=a&environment=dev", "environment"),
         ("application=a&role=web1", "role"),
         ("after=x", "after"),
-        ("after=%ff", "after"),
         (&format!("application=a&after={next}"), "after"),
     ] {
         let refused = app.get(&format!("/v1/hostnames?{query}")).await;

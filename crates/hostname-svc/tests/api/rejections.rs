@@ -87,6 +87,8 @@ async fn what_may_be_left_out_is_refused_when_it_is_wrong() {
             json!(7),
             json!(""),
             json!("a\u{0}b"),
+            json!("a\u{202e}b"),
+            json!(" \u{a0}"),
             json!("é".repeat(max + 1)),
         ] {
             assert_eq!(
@@ -104,8 +106,8 @@ async fn what_may_be_left_out_is_refused_when_it_is_wrong() {
         (json!([]), "labels"),
         (json!("x"), "labels"),
         (many, "labels"),
-        (json!({ "": "x" }), "labels"),
-        (json!({ "a b": "x" }), "labels"),
+        (json!({ "": "x" }), "labels."),
+        (json!({ "a b": "x" }), "labels.a b"),
         (json!({ "a": 1 }), "labels.a"),
         (json!({ "a": "\u{7}" }), "labels.a"),
         (json!({ "a": "x".repeat(257) }), "labels.a"),
@@ -177,6 +179,40 @@ async fn a_body_that_is_no_object_of_json_is_refused() {
     let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
     assert_eq!(app.post_raw(json_type, deep).await.status, 400);
     nothing_moved(&app).await;
+}
+
+#[tokio::test]
+async fn a_query_is_refused_by_the_name_of_its_parameter() {
+    let app = TestApp::start().await;
+    let body = wish("splunk", "web", "dev");
+    for path in ["/v1/hostnames?bogus=1", "/v1/hostnames:batch?bogus=1"] {
+        assert_eq!(
+            app.post(path, &body, None).await.fields(),
+            ["bogus"],
+            "{path}"
+        );
+    }
+    nothing_moved(&app).await;
+    for (query, status) in [
+        ("reason=%ff", 400),
+        ("reason=%ed%a0%80", 400),
+        ("reason=100%", 400),
+        ("reason=+", 422),
+        ("reason=a%E2%80%AEb", 422),
+        ("reason=a%E2%80%8Bb", 422),
+        ("reason=a&reason=b", 422),
+    ] {
+        let url = app.url(&format!("/v1/hostnames/splunkweb1dev?{query}"));
+        let refused = app.client.delete(url).send().await.unwrap();
+        let refused = crate::app::Answer::read(refused).await;
+        assert_eq!(refused.status, status, "{query}: {refused:?}");
+        assert_eq!(refused.body["errors"][0]["field"], "reason", "{query}");
+    }
+    let kept = app.get("/v1/hostnames/splunkweb1dev").await;
+    assert!(kept.body.get("retired").is_none(), "{kept:?}");
+    app.get("/v1/hostnames/splunkweb1dev?x=1")
+        .await
+        .is_problem(422, "invalid");
 }
 
 #[tokio::test]

@@ -8,9 +8,9 @@ use actix_web::web::{self, Bytes, Data, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use futures_util::stream;
 use secrecy::ExposeSecret;
-use serde::Deserialize;
 use serde_json::json;
 use service_kit::problem::Problem;
+use service_kit::query::{NoQuery, Query};
 use tokio::sync::mpsc;
 use tracing::{error, info};
 
@@ -27,30 +27,23 @@ const PIECE: usize = 64 * 1024;
 /// Pieces that wait for a slow receiver; then the backup waits too.
 const PIECES_AHEAD: usize = 8;
 
-/// How a message is to be deleted.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Deletion {
-    /// Whether it may not be kept again: `true` or `false`.
-    block: Option<String>,
-}
-
 pub(super) fn routes(config: &mut ServiceConfig) {
     config
         .service(web::resource("/admin/backup").get(backup))
         .service(web::resource("/admin/scrub").post(scrub));
 }
 
-/// `DELETE /messages/{digest}`; deleting again is no error.
+/// `DELETE /messages/{digest}`; deleting again is no error. With `?block=true` it may not be kept again.
 pub(super) async fn delete(
     request: HttpRequest,
-    query: web::Query<Deletion>,
+    query: Query,
     messages: Data<Messages>,
     rules: Data<Rules>,
 ) -> Result<HttpResponse, Problem> {
     expect_admin(&request, &rules)?;
     let digest = digest_in(&request).ok_or(Refusal::NotFound)?;
-    let block = match query.block.as_deref() {
+    query.expect_only(&["block"])?;
+    let block = match query.0.first().map(|(_, value)| value.as_str()) {
         None | Some("false") => false,
         Some("true") => true,
         Some(_) => {
@@ -77,6 +70,7 @@ async fn backup(
     request: HttpRequest,
     store: Data<Option<Arc<dyn Backup>>>,
     rules: Data<Rules>,
+    _: NoQuery,
 ) -> Result<HttpResponse, Problem> {
     expect_admin(&request, &rules)?;
     let store = store.as_ref().clone().ok_or(Refusal::NoBackup)?;
@@ -107,6 +101,7 @@ async fn scrub(
     request: HttpRequest,
     messages: Data<Messages>,
     rules: Data<Rules>,
+    _: NoQuery,
 ) -> Result<HttpResponse, Problem> {
     expect_admin(&request, &rules)?;
     let (sender, lines) = mpsc::channel(PIECES_AHEAD);

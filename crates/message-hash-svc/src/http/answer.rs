@@ -1,5 +1,6 @@
 //! A message as an answer: its form, what is already known, a part of it.
 
+use actix_web::http::header::HeaderValue;
 use actix_web::http::{StatusCode, header};
 use actix_web::web::Bytes;
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
@@ -139,14 +140,46 @@ fn finish(mut response: HttpResponseBuilder, body: Bytes, digest: &Digest) -> Ht
     response.body(body)
 }
 
-/// Whether `If-None-Match` names what would be sent. It compares weakly (RFC 9110 §13.1.2).
+/// Whether `If-None-Match` names what would be sent. It compares weakly (RFC 9110 §13.1.2); a list that
+/// is not well-formed names nothing.
 fn is_known(request: &HttpRequest, tag: &str) -> bool {
-    let mut values = request.headers().get_all(header::IF_NONE_MATCH);
-    values.any(|value| {
-        let tags = value.to_str().unwrap_or_default().split(',').map(str::trim);
-        let mut tags = tags.map(|tag| tag.strip_prefix("W/").unwrap_or(tag));
-        tags.any(|known| known == "*" || known == tag)
-    })
+    let lines = request.headers().get_all(header::IF_NONE_MATCH);
+    let lines: Vec<_> = lines.map(HeaderValue::as_bytes).collect();
+    let list = lines.join(&b","[..]);
+    list.trim_ascii() == b"*" || opaque_tags(&list).contains(&tag.as_bytes())
+}
+
+/// The tags of a list, in their quotes, where a comma means nothing (RFC 9110 §8.8.3).
+fn opaque_tags(list: &[u8]) -> Vec<&[u8]> {
+    let (mut tags, mut rest) = (Vec::new(), list);
+    loop {
+        rest = rest.trim_ascii_start();
+        if let Some(after) = rest.strip_prefix(b",") {
+            rest = after;
+            continue;
+        }
+        let Some(tag) = rest
+            .strip_prefix(b"W/")
+            .or(Some(rest))
+            .filter(|it| it.starts_with(b"\""))
+        else {
+            break;
+        };
+        let Some(end) = tag[1..].iter().position(|byte| *byte == b'"') else {
+            break;
+        };
+        let (tag, after) = tag.split_at(end + 2);
+        let after = after.trim_ascii_start();
+        if !(after.is_empty() || after.starts_with(b",")) {
+            break;
+        }
+        tags.push(tag);
+        rest = after;
+    }
+    match rest {
+        [] => tags,
+        _ => Vec::new(),
+    }
 }
 
 /// The one range that is asked for, as `from..to`. Whatever is not one range of bytes is answered
@@ -156,14 +189,23 @@ fn wanted_range(
     size: usize,
     tag: &str,
 ) -> Result<Option<(usize, usize)>, Refusal> {
-    let header = |name| request.headers().get(name)?.to_str().ok();
-    if header(header::IF_RANGE).is_some_and(|known| known != tag) {
+    let header = |name| {
+        let mut lines = request.headers().get_all(name);
+        let line = lines.next()?.to_str().ok();
+        line.filter(|_| lines.next().is_none())
+    };
+    if request.headers().contains_key(header::IF_RANGE) && header(header::IF_RANGE) != Some(tag) {
         return Ok(None);
     }
     let range = header(header::RANGE)
-        .and_then(|range| range.strip_prefix("bytes="))
-        .and_then(|range| range.trim().split_once('-'));
-    let number = |text: &str| text.parse::<usize>().ok();
+        .and_then(|range| range.split_once('='))
+        .filter(|(unit, _)| unit.eq_ignore_ascii_case("bytes"))
+        .and_then(|(_, range)| range.trim().split_once('-'));
+    // A position beyond all that fits into memory is one behind the end.
+    let number = |text: &str| {
+        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        digits.then(|| text.parse().unwrap_or(usize::MAX))
+    };
     match range {
         Some(("", last)) => match number(last) {
             None => Ok(None),

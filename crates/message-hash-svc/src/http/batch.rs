@@ -7,7 +7,8 @@ use base64::prelude::BASE64_STANDARD;
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 use service_kit::body::{self, BodyLimits};
-use service_kit::problem::{Problem, UNSUPPORTED_MEDIA_TYPE};
+use service_kit::problem::Problem;
+use service_kit::query::Query;
 
 use crate::digest::Digest;
 use crate::http::Rules;
@@ -116,13 +117,8 @@ async fn read(
     payload: web::Payload,
     rules: &Rules,
 ) -> Result<Batch, Problem> {
-    use actix_web::HttpMessage;
-    if request.content_type() != "application/json" {
-        return Err(Problem::new(
-            &UNSUPPORTED_MEDIA_TYPE,
-            "the content type must be application/json",
-        ));
-    }
+    Query::expect_none(request.query_string())?;
+    body::expect_json(request)?;
     let limits = BodyLimits {
         size: rules.batch_limit,
         time: rules.read_timeout,

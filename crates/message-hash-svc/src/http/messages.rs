@@ -10,8 +10,8 @@ use std::time::Duration;
 use actix_web::http::StatusCode;
 use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
-use serde::Deserialize;
 use service_kit::problem::Problem;
+use service_kit::query::{self, Query};
 
 use crate::digest::Digest;
 use crate::http::refusal::Refusal;
@@ -21,11 +21,8 @@ use crate::messages::{Asker, Lookup, Messages};
 use crate::store::Put;
 use crate::token::Token;
 
-/// How long a message is to be kept.
-#[derive(Deserialize)]
-struct Ttl {
-    ttl_ms: Option<String>,
-}
+/// The parameter that says how long a message is to be kept.
+const TTL_MS: &str = "ttl_ms";
 
 pub(super) fn routes(config: &mut ServiceConfig) {
     config
@@ -87,6 +84,7 @@ async fn put(
         field: "digest",
         allowed: "expected 64 lower-case hexadecimal digits".to_owned(),
     })?;
+    Query::parse(request.query_string())?.expect_only(&[TTL_MS])?;
     let expiry = expiry_in(&request, &rules)?;
     let (body, digest) = upload::read(&request, payload, messages.limit(), &rules).await?;
     if digest != wanted {
@@ -122,18 +120,17 @@ pub(super) fn digest_in(request: &HttpRequest) -> Option<Digest> {
 
 /// The expiry that `?ttl_ms=` asks for.
 fn expiry_in(request: &HttpRequest, rules: &Rules) -> Result<Expiry, Refusal> {
-    let query = web::Query::<Ttl>::from_query(request.query_string())
-        .map_err(|err| Refusal::Malformed(format!("query: {err}")))?;
-    match &query.ttl_ms {
+    let ttl = Query::only(request.query_string(), TTL_MS);
+    match ttl.map_err(|err| Refusal::Malformed(err.to_string()))? {
         None => Ok(rules.default_expiry()),
-        Some(text) => expiry(text.parse().ok(), rules),
+        Some(text) => expiry(query::number(&text), rules),
     }
 }
 
 /// The expiry after some milliseconds, when that is allowed.
 pub(super) fn expiry(ttl_ms: Option<u64>, rules: &Rules) -> Result<Expiry, Refusal> {
     let invalid = |allowed: String| Refusal::Invalid {
-        field: "ttl_ms",
+        field: TTL_MS,
         allowed,
     };
     let Some(longest) = rules.max_ttl else {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpResponse, ResponseError};
-use service_kit::body::BodyError;
+use service_kit::body::{BodyError, UnsupportedBody};
 use service_kit::complaint::complain;
 use service_kit::problem::{
     BODY_TIMEOUT, BODY_TOO_LARGE, INVALID, MALFORMED, Problem, ProblemKind, UNSUPPORTED_MEDIA_TYPE,
@@ -64,8 +64,8 @@ pub(super) enum Refusal {
     Deleted,
     #[error("Message has expired")]
     Expired,
-    #[error("{0}")]
-    Unsupported(String),
+    #[error(transparent)]
+    Unsupported(#[from] UnsupportedBody),
     #[error("the message cannot be given as {0}")]
     NotAcceptable(&'static str),
     #[error("the message has {size} bytes")]

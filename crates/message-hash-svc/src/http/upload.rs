@@ -3,13 +3,12 @@
 use std::borrow::Cow;
 
 use actix_web::HttpRequest;
-use actix_web::http::header;
+use actix_web::http::header::HeaderValue;
 use actix_web::web::{self, Bytes};
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
 use percent_encoding::percent_decode;
 use serde::Deserialize;
-use service_kit::body::{self, BodyLimits};
+use service_kit::body::{self, BodyLimits, MediaType};
+use sfv::{BareItem, Dictionary, ListEntry, Parser};
 
 use crate::digest::{Digest, Hasher};
 use crate::http::Rules;
@@ -100,66 +99,36 @@ fn longest_body(message: usize, longest_byte: usize) -> usize {
 }
 
 fn kind_of(request: &HttpRequest) -> Result<Kind, Refusal> {
-    let value = |name| {
-        request
-            .headers()
-            .get(name)
-            .map(|value| value.to_str().unwrap_or("?"))
-    };
-    if let Some(found) = value(header::CONTENT_ENCODING).filter(|found| *found != "identity") {
-        return Err(unsupported("content encoding", found, "identity"));
-    }
-    let found = value(header::CONTENT_TYPE).unwrap_or_default();
-    let mut parts = found.split(';').map(str::trim);
-    let essence = parts.next().unwrap_or_default().to_ascii_lowercase();
-    match essence.as_str() {
+    let media = MediaType::of(request)?;
+    match media.essence() {
         "application/json" => Ok(Kind::Json),
         "application/x-www-form-urlencoded" => Ok(Kind::Form),
         "application/octet-stream" => Ok(Kind::Octets),
-        "text/plain" => {
-            let charset = parts.find_map(|part| {
-                let (name, value) = part.split_once('=')?;
-                let is_charset = name.trim().eq_ignore_ascii_case("charset");
-                is_charset.then(|| value.trim().trim_matches('"').to_ascii_lowercase())
-            });
-            match charset.as_deref() {
-                None | Some("utf-8" | "utf8" | "us-ascii") => Ok(Kind::Text),
-                Some(charset) => Err(unsupported("charset", charset, "utf-8")),
-            }
-        }
-        _ => Err(unsupported("content type", found, MEDIA_TYPES)),
+        "text/plain" => Ok(Kind::Text),
+        _ => Err(media.refused(MEDIA_TYPES).into()),
     }
 }
 
-fn unsupported(what: &str, found: &str, wanted: &str) -> Refusal {
-    let found = if found.is_empty() {
-        "missing".to_owned()
-    } else {
-        format!("`{found}`")
-    };
-    Refusal::Unsupported(format!("the {what} is {found}, it has to be {wanted}"))
-}
-
-/// SHA-256 of the body as `Content-Digest` tells it (RFC 9530); other algorithms are not looked at.
+/// SHA-256 of the body as `Content-Digest` tells it, a dictionary over all its lines (RFC 9530, RFC
+/// 9651); other algorithms are not looked at.
 fn promised_digest(request: &HttpRequest) -> Result<Option<Digest>, Refusal> {
     let malformed = || {
         Refusal::Malformed("Content-Digest: expected `sha-256=:…:` with 32 bytes in base64".into())
     };
-    for value in request.headers().get_all("content-digest") {
-        let value = value.to_str().map_err(|_| malformed())?;
-        let promised = value
-            .split(',')
-            .find_map(|member| member.trim().strip_prefix("sha-256="));
-        if let Some(promised) = promised {
-            let bytes = promised
-                .strip_prefix(':')
-                .and_then(|rest| rest.strip_suffix(':'))
-                .and_then(|text| BASE64_STANDARD.decode(text).ok())
-                .and_then(|bytes| Digest::from_bytes(&bytes));
-            return bytes.map(Some).ok_or_else(malformed);
-        }
-    }
-    Ok(None)
+    let lines = request.headers().get_all("content-digest");
+    let lines: Vec<_> = lines.map(HeaderValue::as_bytes).collect();
+    let members: Dictionary = Parser::new(&lines.join(&b", "[..]))
+        .parse()
+        .map_err(|_| malformed())?;
+    let digest = match members.get("sha-256") {
+        None => return Ok(None),
+        Some(ListEntry::Item(item)) => match &item.bare_item {
+            BareItem::ByteSequence(bytes) => Digest::from_bytes(bytes),
+            _ => None,
+        },
+        Some(ListEntry::InnerList(_)) => None,
+    };
+    digest.map(Some).ok_or_else(malformed)
 }
 
 fn expect_utf8(body: &[u8]) -> Result<&str, Refusal> {
@@ -190,19 +159,24 @@ fn message_in(body: &[u8]) -> Result<Cow<'_, str>, Refusal> {
 
 /// The field `message` of a form, its bytes as they are: a lossy decoder would change them.
 fn field_in(body: &[u8]) -> Result<Bytes, Refusal> {
-    let mut values = body
-        .split(|byte| *byte == b'&')
-        .filter_map(|pair| pair.strip_prefix(b"message="));
+    let mut values = body.split(|byte| *byte == b'&').filter_map(|pair| {
+        let mut parts = pair.splitn(2, |byte| *byte == b'=');
+        let is_message = form_decoded(parts.next()?) == b"message";
+        is_message.then(|| parts.next().unwrap_or_default())
+    });
     let refuse = |what: &str| Err(Refusal::Malformed(format!("message: {what}")));
     match (values.next(), values.next()) {
         (None, _) => refuse("the form has no field `message`"),
         (Some(_), Some(_)) => refuse("the form has the field `message` twice"),
-        (Some(value), None) => {
-            let spaced: Vec<u8> = value
-                .iter()
-                .map(|byte| if *byte == b'+' { b' ' } else { *byte })
-                .collect();
-            Ok(percent_decode(&spaced).collect::<Vec<u8>>().into())
-        }
+        (Some(value), None) => Ok(form_decoded(value).into()),
     }
+}
+
+/// Bytes of a form without their percent signs; a plus is a space.
+fn form_decoded(part: &[u8]) -> Vec<u8> {
+    let spaced: Vec<u8> = part
+        .iter()
+        .map(|byte| if *byte == b'+' { b' ' } else { *byte })
+        .collect();
+    percent_decode(&spaced).collect()
 }

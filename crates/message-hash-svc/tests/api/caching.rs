@@ -37,6 +37,19 @@ async fn each_form_has_a_strong_tag_of_its_own() {
         }
         tags.push(tag);
     }
+    for unknown in ["\"x,*,y\"", "*, \"x\"", "x, *"] {
+        let header = format!("if-none-match: {unknown}");
+        let full = app.call("GET", FOO, &[OCTETS, &header], "").await;
+        assert_eq!(full.status, 200, "{unknown}");
+    }
+    let lines = [
+        "if-none-match: \"a,b\"",
+        &format!("if-none-match: ,{}", tags[2]),
+    ];
+    let known = app
+        .call("GET", FOO, &[OCTETS, lines[0], lines[1]], "")
+        .await;
+    assert_eq!(known.status, 304);
     let other = format!("if-none-match: {}", tags[0]);
     assert_eq!(
         app.call("GET", FOO, &[OCTETS, &other], "").await.status,
@@ -106,6 +119,27 @@ async fn the_content_digest_is_that_of_the_bytes_sent() {
 }
 
 #[tokio::test]
+async fn a_promised_digest_is_read_as_a_dictionary() {
+    let app = App::start().await;
+    let good = "sha-256=:LCa0a2j/xo/5m0U8HTBBNBNCLXBkg7+g+YpeiGJm564=:";
+    let bad = "sha-256=:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=:";
+    for (promised, status) in [
+        (format!("{good};p=1"), 200),
+        (format!("x=1, {good}, sha-512=:AA==:"), 200),
+        (format!("{bad}, {good}"), 200),
+        (format!("{good}, {bad}"), 422),
+        ("sha-256=1".to_owned(), 400),
+        ("sha-256=:AA==:".to_owned(), 400),
+        ("sha-256".to_owned(), 400),
+    ] {
+        let header = format!("content-digest: {promised}");
+        let text = "content-type: text/plain";
+        let answer = app.call("POST", "/messages", &[text, &header], "foo").await;
+        assert_eq!(answer.status, status, "{promised}");
+    }
+}
+
+#[tokio::test]
 async fn a_part_of_the_bytes_can_be_had() {
     let app = App::start().await;
     let digest = app.keep("0123456789").await;
@@ -140,6 +174,9 @@ async fn a_part_of_the_bytes_can_be_had() {
         "bytes=3-1",
         "lines=1-2",
         "bytes=a-b",
+        "bytes=+0-3",
+        "bytes=0-+3",
+        "bytes=-+3",
         "bytes=-",
     ] {
         let header = format!("range: {range}");

@@ -127,7 +127,7 @@ const BAD: &[(&str, &[u8], u16, &str)] = &[
         "",
         b"{\"message\":\"foo\"}",
         415,
-        "the content type is missing",
+        "Content-Type: is missing; it must be application/json, ",
     ),
     (
         "text/plain",
@@ -139,9 +139,14 @@ const BAD: &[(&str, &[u8], u16, &str)] = &[
         "text/plain; charset=latin1",
         b"foo",
         415,
-        "the charset is `latin1`, it has to be utf-8",
+        "Content-Type: its charset must be utf-8; it is `latin1`",
     ),
-    ("text/html", b"foo", 415, "the content type is `text/html`"),
+    (
+        "text/html",
+        b"foo",
+        415,
+        "Content-Type: must be application/json, ",
+    ),
     (
         "application/x-www-form-urlencoded",
         b"{\"message\":\"foo\"}",
@@ -158,13 +163,13 @@ const BAD: &[(&str, &[u8], u16, &str)] = &[
         "application/json-patch+json",
         b"{\"message\":\"foo\"}",
         415,
-        "the content type is `application/json-patch+json`",
+        "Content-Type: must be application/json, ",
     ),
     (
         "nonsense",
         b"{\"message\":\"foo\"}",
         415,
-        "the content type is `nonsense`",
+        "Content-Type: must be application/json, ",
     ),
 ];
 
@@ -202,9 +207,80 @@ async fn encoded(app: &App) {
         .await;
     assert!(answer.starts_with("HTTP/1.1 415 "), "{answer}");
     assert!(
-        answer.contains("the content encoding is `gzip`"),
+        answer.contains("Content-Encoding: must be identity, or left out; it is `gzip`"),
         "{answer}"
     );
+}
+
+#[tokio::test]
+async fn a_batch_that_is_encoded_or_has_parameters_is_refused_by_their_names() {
+    let app = App::start().await;
+    let json = "content-type: application/json";
+    for (path, headers, status, named) in [
+        (
+            "/messages:batch",
+            &[json, "content-encoding: gzip"][..],
+            415,
+            "Content-Encoding",
+        ),
+        ("/messages:batch", &[json, json], 415, "Content-Type"),
+        (
+            "/messages:batch",
+            &["content-type: application/json; charset=latin1"],
+            415,
+            "Content-Type",
+        ),
+        ("/messages:batch?x=1", &[json], 422, "x"),
+        ("/messages:batch?x=%ff", &[json], 400, "x"),
+    ] {
+        let body = r#"{"put":[{"message":"foo"}]}"#;
+        let refused = app.call("POST", path, headers, body).await;
+        assert_eq!(refused.problem().0, status, "{path} {headers:?}");
+        assert_eq!(refused.json()["errors"][0]["field"], named);
+    }
+    let put = format!(
+        "/messages/{}?bogus=1",
+        message_hash_svc::digest::Digest::of(b"foo")
+    );
+    let text = "content-type: text/plain";
+    let refused = app.call("PUT", &put, &[text], "foo").await;
+    assert_eq!(refused.problem().0, 422);
+    assert_eq!(refused.json()["errors"][0]["field"], "bogus");
+    nothing_is_written(app).await;
+}
+
+#[tokio::test]
+async fn every_line_that_tells_about_a_body_is_read() {
+    let app = App::start().await;
+    let json = "content-type: application/json";
+    let body = r#"{"message":"foo"}"#;
+    for headers in [
+        &[json, "content-type: text/plain"][..],
+        &[json, "content-encoding: identity", "content-encoding: gzip"],
+        &[json, "content-encoding: identity, br"],
+    ] {
+        let refused = app.call("POST", "/messages", headers, body).await;
+        assert_eq!(refused.status, 415, "{headers:?}");
+    }
+    nothing_is_written(app).await;
+    let app = App::start().await;
+    let plain = [json, "content-encoding: IDENTITY"];
+    let kept = app.call("POST", "/messages?bogus=%ff", &plain, body).await;
+    assert_eq!(kept.status, 200, "what the challenge ignores is ignored");
+    let form = "application/x-www-form-urlencoded";
+    let named = app.post(form, "m%65ssage=foo").await;
+    assert_eq!(named.status, 200, "{named:?}");
+}
+
+#[tokio::test]
+async fn a_probe_by_another_method_is_refused() {
+    let app = App::start().await;
+    for path in ["/livez", "/readyz", "/health", "/metrics"] {
+        let refused = app.call("POST", path, &[], "").await;
+        assert_eq!(refused.problem().0, 405, "{path}");
+        assert_eq!(refused.header("allow"), "GET, HEAD", "{path}");
+        assert_eq!(app.call("HEAD", path, &[], "").await.status, 200, "{path}");
+    }
 }
 
 #[tokio::test]

@@ -6,7 +6,10 @@ use actix_web::{
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::Serialize;
-use service_kit::problem::Problem;
+use service_kit::{
+    problem::Problem,
+    text::{PLAIN, is_plain},
+};
 
 use super::{
     LOCK,
@@ -92,13 +95,16 @@ async fn force_release(mut call: Call, locks: Data<Locks>) -> Result<HttpRespons
     }))
 }
 
-/// What keys begin with: at most as long as a key.
+/// What keys begin with: as a key, or nothing.
 pub(super) struct Prefix(pub(super) String);
 
 impl Field for Prefix {
     fn read(value: serde_json::Value) -> Result<Self, Refused> {
-        let prefix = LockKey::parse_compat(String::read(value)?)?;
-        Ok(Self(prefix.into()))
+        let prefix = String::read(value)?;
+        if !prefix.is_empty() {
+            LockKey::parse(prefix.as_str())?;
+        }
+        Ok(Self(prefix))
     }
 }
 
@@ -107,11 +113,9 @@ struct Reason(String);
 impl Field for Reason {
     fn read(value: serde_json::Value) -> Result<Self, Refused> {
         let reason = String::read(value)?;
-        match (1..=1024).contains(&reason.len()) && !reason.chars().any(char::is_control) {
+        match reason.len() <= 1024 && is_plain(&reason) {
             true => Ok(Self(reason)),
-            false => Err(Refused(
-                "must be 1 to 1024 bytes without control characters".into(),
-            )),
+            false => Err(Refused(format!("must be 1 to 1024 bytes, {PLAIN}"))),
         }
     }
 }

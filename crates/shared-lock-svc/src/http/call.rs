@@ -8,14 +8,11 @@ use actix_web::{
     http::{Method, header},
 };
 use futures_util::future::LocalBoxFuture;
-use serde_json::{Map, Value, map::Entry};
-use service_kit::{body::Json, problem::Problem, request::RequestContext};
+use serde_json::Map;
+use service_kit::{body::Json, problem::Problem, query::Query, request::RequestContext};
 use tokio::time::Instant;
 
-use super::{
-    fields::Fields,
-    key::{decoded, key_of},
-};
+use super::{fields::Fields, key::key_of};
 use crate::lease::{LeaseId, LockKey, Refused};
 
 /// A call. What a `POST` says is in its body, what others say in their query.
@@ -85,12 +82,13 @@ fn said(
     request: &HttpRequest,
     payload: &mut Payload,
 ) -> LocalBoxFuture<'static, Result<Fields, Problem>> {
+    let query = request.query_string();
     if *request.method() != Method::POST {
-        let query = request.uri().query().unwrap_or_default();
-        return Box::pin(ready(of_query(query).map(Fields::of_query)));
+        return Box::pin(ready(Query::parse(query).map(Fields::of_query)));
     }
     if is_bare(request) {
-        return Box::pin(ready(Ok(Fields::of_body(Map::new()))));
+        let nothing = Query::expect_none(query);
+        return Box::pin(ready(nothing.map(|()| Fields::of_body(Map::new()))));
     }
     let body = Json::from_request(request, payload);
     Box::pin(async { body.await.map(|Json(fields)| Fields::of_body(fields)) })
@@ -103,21 +101,4 @@ fn is_bare(request: &HttpRequest) -> bool {
     length.is_none_or(|length| length == "0")
         && !headers.contains_key(header::TRANSFER_ENCODING)
         && !headers.contains_key(header::CONTENT_TYPE)
-}
-
-fn of_query(query: &str) -> Result<Map<String, Value>, Problem> {
-    let mut fields = Map::new();
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let text = |text: &str| decoded(&text.replace('+', " "));
-        let name = text(name).map_err(|refused| Problem::invalid("query", refused))?;
-        let value = text(value).map_err(|refused| Problem::invalid(&name, refused))?;
-        match fields.entry(name) {
-            Entry::Vacant(entry) => drop(entry.insert(value.into())),
-            Entry::Occupied(entry) => {
-                return Err(Problem::invalid(entry.key(), "must be given once"));
-            }
-        }
-    }
-    Ok(fields)
 }

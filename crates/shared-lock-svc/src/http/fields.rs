@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, num::NonZeroU32, ops::RangeInclusive, time::Duration};
 
 use serde_json::{Map, Value};
-use service_kit::problem::{INVALID, Problem};
+use service_kit::{
+    problem::{INVALID, Problem},
+    query::{self, Query, shortened},
+};
 
 use crate::lease::{FencingToken, Holder, LeaseId, LockKey, Metadata, Note, Refused, RequestId};
 
@@ -32,10 +35,11 @@ impl Fields {
         }
     }
 
-    pub(super) fn of_query(values: Map<String, Value>) -> Self {
+    pub(super) fn of_query(query: Query) -> Self {
+        let values = query.0.into_iter();
         Self {
             numbers_are_text: true,
-            ..Self::of_body(values)
+            ..Self::of_body(values.map(|(name, value)| (name, value.into())).collect())
         }
     }
 
@@ -82,7 +86,7 @@ impl Fields {
         let text = self.numbers_are_text;
         self.read(name, |value| {
             let number = match &value {
-                Value::String(digits) if text => digits.parse().ok(),
+                Value::String(digits) if text => query::number(digits),
                 value => value.as_u64(),
             };
             number
@@ -276,11 +280,6 @@ texts! {
     FencingToken: FencingToken::try_from,
     Note: Note::try_from,
     String: Ok,
-}
-
-/// The caller's own name of a field, not so long that the answer is about nothing else.
-fn shortened(name: &str) -> String {
-    name.chars().take(64).collect()
 }
 
 #[cfg(test)]

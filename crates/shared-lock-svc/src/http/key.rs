@@ -1,6 +1,6 @@
 //! The name of a lock in a path.
 
-use percent_encoding::percent_decode_str;
+use service_kit::query::decoded;
 
 use crate::lease::{LockKey, Refused};
 
@@ -10,25 +10,8 @@ use crate::lease::{LockKey, Refused};
 /// bytes that are not UTF-8 replaced, so that two different names could become one.
 pub(super) fn key_of(path: &str) -> Result<LockKey, Refused> {
     let segment = path.split('/').nth(3).unwrap_or_default();
-    LockKey::parse(decoded(segment)?)
-}
-
-/// A part of a URL without its percent signs.
-pub(super) fn decoded(part: &str) -> Result<String, Refused> {
-    let escapes = part.split('%').skip(1);
-    let well_formed = |rest: &str| {
-        let hex = rest.as_bytes().get(..2);
-        hex.is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit))
-    };
-    if !escapes.into_iter().all(well_formed) {
-        return Err(Refused(
-            "must have two hexadecimal digits behind each `%`".into(),
-        ));
-    }
-    match percent_decode_str(part).decode_utf8() {
-        Ok(text) => Ok(text.into_owned()),
-        Err(_) => Err(Refused("must be UTF-8".into())),
-    }
+    let key = decoded(segment).map_err(|rule| Refused(rule.to_owned()))?;
+    LockKey::parse(key)
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ use service_kit::{
     complaint::complain,
     duration::parse_nanos,
     request::RequestContext,
-    server::ServerSettings,
+    server::{self, ServerSettings},
 };
 use tokio::time::timeout;
 use tracing::info;
@@ -68,6 +68,8 @@ const PLAIN_TEXT: &str = "text/plain; charset=utf-8";
 
 pub(super) fn routes(config: &mut ServiceConfig) {
     config
+        .service(web::resource("/health").to(server::livez))
+        .service(web::resource("/metrics").to(server::metrics))
         .service(web::resource("/lease").to(lease))
         .service(web::resource("/keepalive").to(keep_alive));
 }

@@ -6,13 +6,13 @@
 use std::time::Duration;
 
 use actix_web::{
-    HttpResponse,
+    HttpRequest, HttpResponse,
     http::{StatusCode, header},
-    web::{self, Query, ServiceConfig},
+    web::{self, ServiceConfig},
 };
 use anyhow::Context;
 use pprof::{ProfilerGuard, ProfilerGuardBuilder, protos::Message};
-use serde::Deserialize;
+use service_kit::query::Query;
 use tokio::time::sleep;
 use tracing::warn;
 
@@ -45,12 +45,6 @@ pub(super) fn routes(config: &mut ServiceConfig) {
         .route("/debug/pprof/profile", web::to(profile));
 }
 
-/// Text, since whoever writes no number gets the usual profile, as from Go.
-#[derive(Deserialize)]
-struct Wish {
-    seconds: Option<String>,
-}
-
 async fn index() -> HttpResponse {
     HttpResponse::Ok()
         .content_type("text/html; charset=utf-8")
@@ -58,8 +52,11 @@ async fn index() -> HttpResponse {
         .body(INDEX)
 }
 
-async fn profile(wish: Query<Wish>) -> HttpResponse {
-    let seconds = wish.into_inner().seconds;
+/// Whoever writes no number gets the usual profile, as from Go.
+async fn profile(request: HttpRequest) -> HttpResponse {
+    let seconds = Query::only(request.query_string(), "seconds")
+        .ok()
+        .flatten();
     let seconds = seconds.and_then(|seconds| seconds.parse().ok());
     let seconds = seconds.filter(|seconds| *seconds > 0).unwrap_or(USUAL);
     if seconds > LONGEST {
