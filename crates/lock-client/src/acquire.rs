@@ -85,10 +85,10 @@ impl Ask for One<'_> {
 }
 
 /// Several locks or none.
-pub(crate) struct All<'a> {
-    pub(crate) locks: &'a [(Key, Mode)],
-    pub(crate) options: &'a AcquireOptions,
-    pub(crate) anchor: Anchor<'a>,
+struct All<'a> {
+    locks: &'a [(Key, Mode)],
+    options: &'a AcquireOptions,
+    anchor: Anchor<'a>,
 }
 
 impl Ask for All<'_> {
@@ -119,8 +119,25 @@ impl Ask for All<'_> {
     }
 }
 
+/// Asks for several locks or none: when, for which, and the grant.
+pub(crate) async fn acquire_all(
+    client: &Arc<Inner>,
+    locks: &[(&str, Mode)],
+    options: &AcquireOptions,
+    anchor: Anchor<'_>,
+) -> Result<(Moment, Vec<(Key, Mode)>, AllAcquiredBody), Error> {
+    let locks = several(locks)?;
+    let ask = All {
+        locks: &locks,
+        options,
+        anchor,
+    };
+    let (sent, granted) = acquire(client, &ask).await?;
+    Ok((sent, locks, granted))
+}
+
 /// The keys of several locks, each checked.
-pub(crate) fn several(locks: &[(&str, Mode)]) -> Result<Vec<(Key, Mode)>, Error> {
+fn several(locks: &[(&str, Mode)]) -> Result<Vec<(Key, Mode)>, Error> {
     let one = |(key, mode): &(&str, Mode)| Ok((Key::parse(key)?, *mode));
     locks.iter().map(one).collect()
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use percent_encoding::utf8_percent_encode;
 use tracing::instrument;
 
-use crate::acquire::{self, All, Anchor, One, alive, several};
+use crate::acquire::{self, Anchor, One, alive};
 use crate::clock::Moment;
 use crate::error::Error;
 use crate::events::EventStream;
@@ -119,18 +119,14 @@ impl LockClient {
         locks: &[(&str, Mode)],
         options: AcquireOptions,
     ) -> Result<Vec<LockGuard>, Error> {
-        let ask = All {
-            locks: &several(locks)?,
-            options: &options,
-            anchor: Anchor::Own,
-        };
-        let (sent, granted) = acquire::acquire(&self.0, &ask).await?;
+        let asked = acquire::acquire_all(&self.0, locks, &options, Anchor::Own);
+        let (sent, locks, granted) = asked.await?;
         let session = SessionBody {
             session_id: granted.session_id.clone(),
             life: granted.life,
         };
         let session = Opened::new(&self.0, sent, session, true);
-        session.guards(ask.locks, sent, granted)
+        session.guards(&locks, sent, granted)
     }
 
     /// Opens a session: one lease that carries many locks, which live and end together.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use percent_encoding::utf8_percent_encode;
 use tracing::{debug, instrument};
 
-use crate::acquire::{self, All, Anchor, One, alive, several};
+use crate::acquire::{self, Anchor, One, alive};
 use crate::client::Inner;
 use crate::clock::Moment;
 use crate::error::Error;
@@ -94,13 +94,10 @@ impl Session {
         locks: &[(&str, Mode)],
         options: AcquireOptions,
     ) -> Result<Vec<LockGuard>, Error> {
-        let ask = All {
-            locks: &several(locks)?,
-            options: &options,
-            anchor: Anchor::Session(self.id()),
-        };
-        let (sent, granted) = acquire::acquire(&self.0.client, &ask).await?;
-        self.0.guards(ask.locks, sent, granted)
+        let anchor = Anchor::Session(self.id());
+        let asked = acquire::acquire_all(&self.0.client, locks, &options, anchor);
+        let (sent, locks, granted) = asked.await?;
+        self.0.guards(&locks, sent, granted)
     }
 
     /// Renews it no more and does not end it, once its guards are gone: it runs out, unless whoever got the

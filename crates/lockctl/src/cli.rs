@@ -101,7 +101,7 @@ pub(crate) enum Command {
     Acquire(Acquire),
     Keepalive(Keepalive),
     Release(Release),
-    Verify(Tenure),
+    Verify(Verify),
     Show(Show),
     List(List),
     Watch(Watch),
@@ -110,6 +110,7 @@ pub(crate) enum Command {
     Doctor(Doctor),
     Bench(Bench),
     Completion(Completion),
+    /// Print the manual pages.
     Man,
     #[command(name = crate::run::shim::NAME, hide = true)]
     Shim(Shim),
@@ -206,6 +207,13 @@ pub(crate) struct Keepalive {
 /// Give a lock back. Safe to repeat: it never ends the tenure of somebody else.
 #[derive(Debug, Args)]
 pub(crate) struct Release {
+    #[command(flatten)]
+    pub(crate) tenure: Tenure,
+}
+
+/// Ask whether a lock that was taken is still ours: exit code 0 if it is, 1 if not.
+#[derive(Debug, Args)]
+pub(crate) struct Verify {
     #[command(flatten)]
     pub(crate) tenure: Tenure,
 }

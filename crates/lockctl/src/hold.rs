@@ -6,7 +6,7 @@ use lock_client::{LockClient, SessionOptions, Tenure};
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::cli::{self, Acquire, Connection, Keepalive, Output, Release, Wire};
+use crate::cli::{self, Acquire, Connection, Keepalive, Output, Release, Verify, Wire};
 use crate::connect;
 use crate::exit::{Failure, SIGNALLED, UNAVAILABLE, WRONG};
 use crate::output::{self, human};
@@ -39,18 +39,15 @@ pub(crate) async fn acquire(connection: &Connection, acquire: &Acquire) -> Resul
         _ = interrupt.recv() => Err(Failure::new(SIGNALLED + 2, "interrupted while waiting")),
         _ = terminate.recv() => Err(Failure::new(SIGNALLED + 15, "interrupted while waiting")),
     };
-    let tenure = match guard {
-        Ok(guard) => (
-            guard.remaining(),
-            guard.note().map(str::to_owned),
-            guard.hand_off(),
-        ),
+    let guard = match guard {
+        Ok(guard) => guard,
         Err(failure) => {
             connect::close(client).await;
             return Err(failure);
         }
     };
-    let (remaining, note, tenure) = tenure;
+    let (remaining, note) = (guard.remaining(), guard.note().map(str::to_owned));
+    let tenure = guard.hand_off();
     match connection.output {
         Output::Json => output::json(&with_remaining(&tenure, remaining, note.as_deref()))?,
         Output::Env => output::exports(&[
@@ -142,11 +139,11 @@ pub(crate) async fn release(connection: &Connection, release: &Release) -> Resul
     Ok(0)
 }
 
-pub(crate) async fn verify(connection: &Connection, wanted: &cli::Tenure) -> Result<u8, Failure> {
+pub(crate) async fn verify(connection: &Connection, verify: &Verify) -> Result<u8, Failure> {
     let client = connect::native(connection)?;
-    let current = client.verify(&tenure(wanted)).await?;
+    let current = client.verify(&tenure(&verify.tenure)).await?;
     match connection.output {
-        Output::Json => output::json(&json!({ "key": wanted.key, "current": current }))?,
+        Output::Json => output::json(&json!({ "key": verify.tenure.key, "current": current }))?,
         _ if current => output::line("current")?,
         _ => output::line("not the current tenure")?,
     }

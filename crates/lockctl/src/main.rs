@@ -52,7 +52,7 @@ async fn perform(arguments: Arguments) -> Result<u8, Failure> {
         Command::Acquire(acquire) => hold::acquire(connection, acquire).await,
         Command::Keepalive(keepalive) => hold::keepalive(connection, keepalive).await,
         Command::Release(release) => hold::release(connection, release).await,
-        Command::Verify(tenure) => hold::verify(connection, tenure).await,
+        Command::Verify(verify) => hold::verify(connection, verify).await,
         Command::Show(show) => look::show(connection, show).await,
         Command::List(list) => look::list(connection, list).await,
         Command::Watch(watch) => look::watch(connection, watch).await,

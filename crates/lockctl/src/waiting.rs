@@ -77,13 +77,13 @@ async fn tell(
     }
 }
 
-/// Who has it since when, and where we stand.
+/// Who has it, for how long, and where we stand.
 fn situation(lock: &LockView, we: &str) -> String {
     let mut text = String::new();
     if let Some(first) = lock.holders.first() {
         let holder = first.holder.as_deref().unwrap_or("somebody");
-        let (holder, since) = (printable(holder), human(first.held_for));
-        text = format!(": held by `{holder}` since {since}");
+        let (holder, time) = (printable(holder), human(first.held_for));
+        text = format!(": held by `{holder}` for {time}");
         if let more @ 1.. = lock.holders.len() - 1 {
             text = format!("{text} and {more} more");
         }

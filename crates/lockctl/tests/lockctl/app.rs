@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lock_client::{ClientOptions, LockClient};
 use serde_json::Value;
-use testbed::{Launch, Process, RunningService, Scratch, Service, eventually};
+use testbed::{Etcd, Launch, Process, RunningService, Scratch, Service, eventually};
 use tokio::sync::OnceCell;
 
 /// Long enough for a machine that others use.
@@ -14,6 +14,16 @@ pub(crate) const SOON: Duration = Duration::from_secs(30);
 pub(crate) async fn shared() -> &'static RunningService {
     static SERVICE: OnceCell<RunningService> = OnceCell::const_new();
     SERVICE.get_or_init(async || start("memory").await).await
+}
+
+/// A service on an etcd of one's own.
+pub(crate) async fn on_etcd(etcd: &Etcd) -> RunningService {
+    Service::new("shared-lock-svc")
+        .env("SHARED_LOCK_STORAGE_TYPE", "etcd")
+        .env("SHARED_LOCK_ETCD_ADDR_LIST", etcd.endpoint())
+        .start()
+        .await
+        .unwrap()
 }
 
 /// A service of one's own, to be broken.
@@ -36,6 +46,12 @@ pub(crate) fn lockctl(url: &str, args: &[&str]) -> Process {
 
 pub(crate) fn launch(url: &str) -> Launch {
     Launch::new("lockctl", env!("CARGO_BIN_EXE_lockctl")).env("LOCK_URL", url)
+}
+
+/// What runs a shell script under a lock; a server has half a second to answer.
+pub(crate) fn sh<'a>(key: &'a str, ttl: &'a str, script: &'a str) -> Vec<&'a str> {
+    let lock = ["run", "-k", key, "--ttl", ttl, "--timeout", "500ms"];
+    [&lock[..], &["--", "sh", "-c", script]].concat()
 }
 
 /// How a process ended, and what it printed.

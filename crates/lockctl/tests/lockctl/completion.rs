@@ -30,6 +30,13 @@ async fn the_man_page_and_the_help_name_every_command_and_exit_code() {
         assert!(help.contains(word), "help: {word}: {help}");
     }
     assert!(!help.contains("run-command"), "{help}");
+    let commands = help
+        .split("\n\n")
+        .find(|part| part.starts_with("Commands:"));
+    for line in commands.unwrap().lines().skip(1) {
+        let words = line.split_whitespace().count();
+        assert!(words > 2, "it does not say what it does: {line}");
+    }
     assert_eq!(
         run(NOBODY, &["run", "--ttl", "60", "-k", "x", "--", "true"])
             .await

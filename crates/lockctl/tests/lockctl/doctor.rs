@@ -5,7 +5,7 @@ use testbed::{Authority, tls_before};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-use crate::app::{run, shared};
+use crate::app::{on_etcd, run, shared};
 
 /// What was found, by name, and the exit code.
 async fn found(url: &str, args: &[&str]) -> (i32, Vec<String>) {
@@ -140,12 +140,7 @@ async fn a_server_that_does_not_know_us_or_does_not_let_us_is_told() {
 #[tokio::test]
 async fn an_etcd_that_is_down_behind_a_service_that_lives_is_told() {
     let etcd = testbed::Etcd::start().await.unwrap();
-    let service = testbed::Service::new("shared-lock-svc")
-        .env("SHARED_LOCK_STORAGE_TYPE", "etcd")
-        .env("SHARED_LOCK_ETCD_ADDR_LIST", etcd.endpoint())
-        .start()
-        .await
-        .unwrap();
+    let service = on_etcd(&etcd).await;
     assert_eq!(found(service.url(), &[]).await.0, 0);
     etcd.kill().unwrap();
     finds("store-down", service.url(), &[]).await;

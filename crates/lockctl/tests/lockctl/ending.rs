@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use testbed::{FaultProxy, Process, Signal};
 
-use crate::app::{SOON, client, launch, lockctl, outcome, scratch, shared, start, written};
+use crate::app::{SOON, client, launch, lockctl, outcome, scratch, sh, shared, start, written};
 
 const TTL: Duration = Duration::from_secs(5);
 
@@ -28,19 +28,7 @@ fn now() -> Duration {
 }
 
 fn busy(url: &str, dir: &Path, key: &str, script: &str) -> Process {
-    let args = [
-        "run",
-        "-k",
-        key,
-        "--ttl",
-        "5s",
-        "--timeout",
-        "500ms",
-        "--",
-        "sh",
-        "-c",
-        script,
-    ];
+    let args = sh(key, "5s", script);
     launch(url).dir(dir).args(args).spawn().unwrap()
 }
 

@@ -6,7 +6,8 @@ use std::time::Duration;
 use testbed::{FaultProxy, Launch, Signal, eventually};
 
 use crate::app::{
-    SOON, client, eventually_free, launch, lockctl, outcome, run, scratch, shared, start,
+    SOON, client, eventually_free, launch, lockctl, on_etcd, outcome, run, scratch, sh, shared,
+    start,
 };
 
 #[tokio::test]
@@ -90,7 +91,7 @@ async fn a_long_wait_says_who_has_the_lock_and_our_place_in_the_queue() {
     let waiter = lockctl(service.url(), &["run", "-k", "long", "--", "true"]);
     let told = waiter.log().wait_for("place 1 of 1 in the queue", SOON);
     told.await.unwrap();
-    assert!(waiter.log().contains("held by `the test` since"));
+    assert!(waiter.log().contains("held by `the test` for"));
     guard.release().await.unwrap();
     assert_eq!(outcome(&waiter).await.0, 0);
 }
@@ -232,19 +233,7 @@ async fn a_network_that_is_cut_for_less_than_the_ttl_costs_nothing() {
     let service = shared().await;
     let proxy = FaultProxy::start(service.url()).await.unwrap();
     let script = "echo ready; sleep 5; echo done";
-    let args = [
-        "run",
-        "-k",
-        "cut",
-        "--ttl",
-        "6s",
-        "--timeout",
-        "500ms",
-        "--",
-        "sh",
-        "-c",
-        script,
-    ];
+    let args = sh("cut", "6s", script);
     let process = lockctl(&proxy.url(), &args);
     process.log().wait_for("ready", SOON).await.unwrap();
     proxy.silent().await.unwrap();
@@ -257,12 +246,7 @@ async fn a_network_that_is_cut_for_less_than_the_ttl_costs_nothing() {
 #[tokio::test]
 async fn a_restart_of_the_service_and_an_etcd_that_is_away_for_a_while_cost_nothing() {
     let etcd = testbed::Etcd::start().await.unwrap();
-    let service = testbed::Service::new("shared-lock-svc")
-        .env("SHARED_LOCK_STORAGE_TYPE", "etcd")
-        .env("SHARED_LOCK_ETCD_ADDR_LIST", etcd.endpoint())
-        .start()
-        .await
-        .unwrap();
+    let service = on_etcd(&etcd).await;
     let dir = scratch("restarted");
     let script = "echo ready; while ! test -e done; do sleep 0.05; done";
     let args = [

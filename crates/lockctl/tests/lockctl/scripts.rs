@@ -21,30 +21,10 @@ async fn a_lock_is_acquired_renewed_verified_and_released_by_separate_commands()
     assert_eq!(verified["current"], true);
     let shown = json(url, &["show", "steps"]).await;
     assert_eq!(shown["holders"][0]["fencing_token"], token);
-    assert_eq!(
-        json(
-            url,
-            &["release"]
-                .iter()
-                .chain(&tenure)
-                .copied()
-                .collect::<Vec<_>>()
-        )
-        .await["released"],
-        true
-    );
-    assert_eq!(
-        json(
-            url,
-            &["release"]
-                .iter()
-                .chain(&tenure)
-                .copied()
-                .collect::<Vec<_>>()
-        )
-        .await["released"],
-        false
-    );
+    let release = [&["release"], &tenure[..]].concat();
+    for released in [true, false] {
+        assert_eq!(json(url, &release).await["released"], released);
+    }
     let (code, text) = run(url, &[&["verify"], &tenure[..]].concat()).await;
     assert_eq!((code, text.trim()), (1, "not the current tenure"));
     assert_eq!(

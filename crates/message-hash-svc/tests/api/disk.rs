@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use message_hash_svc::digest::Digest;
 use testbed::{Launch, Process, Scratch, build, eventually, free_port};
 
-use crate::app::{App, Caller, message, noise};
+use crate::app::{App, Caller, message};
+use crate::small_disk::{fill, goes_on, ready};
 
 /// Runs the shipped binary on a small file system in memory; when it ends it is started again on the
 /// same one, which then has room.
@@ -36,15 +36,6 @@ fn start(data: &Scratch, port: u16) -> Process {
         .unwrap()
 }
 
-async fn ready(service: &Process, caller: &Caller) {
-    let asked = async || {
-        let answer = caller.get("/readyz").await?;
-        anyhow::ensure!(answer.status == 200, "{answer:?}");
-        Ok(())
-    };
-    service.ready(Duration::from_secs(60), asked).await.unwrap();
-}
-
 #[tokio::test]
 async fn a_full_disk_refuses_clearly_and_loses_nothing() {
     let data = Scratch::new("full-disk").unwrap();
@@ -53,23 +44,7 @@ async fn a_full_disk_refuses_clearly_and_loses_nothing() {
     let caller = Caller::of(&format!("http://127.0.0.1:{port}"));
     ready(&service, &caller).await;
 
-    let mut kept = Vec::new();
-    let refused = loop {
-        let text = noise(kept.len(), 500_000);
-        let body = serde_json::json!({ "message": text }).to_string();
-        let answer = caller.post("application/json", body).await.unwrap();
-        if answer.status != 200 {
-            break answer;
-        }
-        kept.push((Digest::of(text.as_bytes()), text));
-        assert!(kept.len() < 100, "the disk is not full");
-    };
-    assert!(!kept.is_empty());
-    assert_eq!(
-        (refused.status, refused.retry_after.as_deref()),
-        (503, Some("1"))
-    );
-    assert_eq!(refused.body, r#"{"err_msg": "the store is not available"}"#);
+    let kept = fill(&caller, 500_000).await;
 
     eventually("the process to end", Duration::from_secs(60), async || {
         let log = service.log().text();
@@ -78,13 +53,7 @@ async fn a_full_disk_refuses_clearly_and_loses_nothing() {
     .await
     .unwrap();
     ready(&service, &caller).await;
-    for (digest, text) in &kept {
-        assert!(
-            caller.look_up(digest).await.unwrap() == message(text),
-            "{digest}"
-        );
-    }
-    caller.keep("and it goes on").await.unwrap();
+    goes_on(&caller, &kept).await;
 }
 
 #[tokio::test]

@@ -18,4 +18,5 @@ mod kills;
 mod life;
 mod postgres;
 mod refusals;
+mod small_disk;
 mod upkeep;

@@ -9,16 +9,19 @@ mod misses;
 mod moving;
 mod rolling;
 
-use std::process::Output;
+use std::{process::Output, time::Duration};
 
 use message_hash_svc::digest::Digest;
-use testbed::{Postgres, build};
+use testbed::{Postgres, build, eventually};
 use tokio::process::Command;
 
 use crate::app::{App, message};
 
 /// As whom the service connects: it may read and write messages, and nothing else.
 const ROLE: &str = "message_hash";
+
+/// How many messages there are.
+const MESSAGES: &str = "SELECT count(*) FROM message_hash.message";
 
 /// A primary with the schema and the role.
 async fn primary() -> Postgres {
@@ -70,4 +73,16 @@ fn said(output: &Output) -> String {
 async fn expect(app: &App, digest: &Digest, text: &str) {
     let found = app.get(&format!("/messages/{digest}")).await;
     assert!(found == message(text), "{digest}: {found:?}");
+}
+
+/// Waits until a replica has come so far that it answers the query like this.
+async fn follows(replica: &Postgres, query: &str, expected: &str) {
+    let has_come = async || {
+        let seen = replica.sql(query).await?;
+        anyhow::ensure!(seen == expected, "{seen}");
+        Ok(())
+    };
+    eventually("the replica to follow", Duration::from_secs(60), has_come)
+        .await
+        .unwrap();
 }

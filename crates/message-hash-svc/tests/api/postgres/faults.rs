@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use message_hash_svc::digest::Digest;
 use testbed::{FaultProxy, eventually};
 
-use super::{app, app_with, expect, primary, url};
+use super::{MESSAGES, app, app_with, expect, follows, primary, url};
 use crate::app::{Answer, App};
 
 fn absent(text: &str) -> String {
@@ -32,19 +32,7 @@ async fn a_replica_that_lags_hides_nothing_and_one_without_its_primary_gives_wha
         app(&shards).await,
     );
     let old = here.keep("old").await;
-    eventually(
-        "the replica to follow",
-        Duration::from_secs(60),
-        async || {
-            let seen = replica
-                .sql("SELECT count(*) FROM message_hash.message")
-                .await?;
-            anyhow::ensure!(seen == "1", "{seen}");
-            Ok(())
-        },
-    )
-    .await
-    .unwrap();
+    follows(&replica, MESSAGES, "1").await;
 
     replica.sql("SELECT pg_wal_replay_pause()").await.unwrap();
     for number in 0..50 {
@@ -107,18 +95,8 @@ async fn who_shows_where_a_write_stands_sees_it_from_a_replica_that_came_as_far(
         .sql("SELECT pg_current_wal_insert_lsn()")
         .await
         .unwrap();
-    eventually(
-        "the replica to follow",
-        Duration::from_secs(60),
-        async || {
-            let has_come = format!("SELECT pg_last_wal_replay_lsn() >= '{written}'");
-            let has_come = replica.sql(&has_come).await?;
-            anyhow::ensure!(has_come == "t", "{has_come}");
-            Ok(())
-        },
-    )
-    .await
-    .unwrap();
+    let has_come = format!("SELECT pg_last_wal_replay_lsn() >= '{written}'");
+    follows(&replica, &has_come, "t").await;
     // Now it lies in memory, and the replica stands still, while it is deleted elsewhere.
     assert_eq!(there.get(&path).await.status, 200);
     replica.sql("SELECT pg_wal_replay_pause()").await.unwrap();

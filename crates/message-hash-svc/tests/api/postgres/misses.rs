@@ -5,7 +5,7 @@ use std::time::Duration;
 use message_hash_svc::digest::Digest;
 use testbed::eventually;
 
-use super::{app_with, expect, primary, url};
+use super::{MESSAGES, app_with, expect, follows, primary, url};
 use crate::app::App;
 
 /// Asks for so many messages that nobody posted; the statuses that were answered.
@@ -30,19 +30,7 @@ async fn who_asks_too_often_for_what_is_not_there_is_answered_from_replicas_alon
     let settings = [("MISS_RATE", "2"), ("CACHE_BYTES", "0")];
     let app = app_with(&shards, &settings).await;
     let digest = app.keep("foo").await;
-    eventually(
-        "the replica to follow",
-        Duration::from_secs(60),
-        async || {
-            let seen = replica
-                .sql("SELECT count(*) FROM message_hash.message")
-                .await?;
-            anyhow::ensure!(seen == "1", "{seen}");
-            Ok(())
-        },
-    )
-    .await
-    .unwrap();
+    follows(&replica, MESSAGES, "1").await;
 
     let statuses = flood(&app, 40).await;
     assert_eq!(statuses[..2], [404, 404]);

@@ -1,6 +1,6 @@
 //! From one primary to two while callers go on.
 
-use super::{app_with, command, expect, primary, said, url};
+use super::{MESSAGES, app_with, command, expect, primary, said, url};
 use crate::app::App;
 
 const KEY: &str = "of all the ring bearers";
@@ -74,10 +74,9 @@ async fn a_second_primary_takes_its_share_while_every_message_stays_readable() {
         .post("application/json", r#"{"message":"blocked"}"#)
         .await;
     assert_eq!(again.status, 403);
-    let count = "SELECT count(*) FROM message_hash.message";
     let (a, b) = (
-        first.sql(count).await.unwrap(),
-        second.sql(count).await.unwrap(),
+        first.sql(MESSAGES).await.unwrap(),
+        second.sql(MESSAGES).await.unwrap(),
     );
     let (a, b): (usize, usize) = (a.parse().unwrap(), b.parse().unwrap());
     assert!(a + b >= 200 && a > 60 && b > 60, "{a} and {b}");

@@ -7,7 +7,7 @@ use std::time::Duration;
 use message_hash_svc::digest::Digest;
 use testbed::{Postgres, eventually};
 
-use super::{ROLE, app, command, prepare, primary, said, url};
+use super::{MESSAGES, ROLE, app, command, prepare, primary, said, url};
 use crate::app::{App, Caller, message};
 
 /// How often a call goes to the next replica, before it has failed.
@@ -116,10 +116,7 @@ async fn what_one_replica_kept_the_other_gives_back_also_while_one_is_killed() {
     for load in loads {
         kept += load.await.unwrap();
     }
-    let rows = primary
-        .sql("SELECT count(*) FROM message_hash.message")
-        .await
-        .unwrap();
+    let rows = primary.sql(MESSAGES).await.unwrap();
     assert!(
         rows.parse::<usize>().unwrap() >= kept && kept >= 300,
         "{rows} {kept}"
