@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use crate::free_port;
-use connection::{Faults, Mode};
+use connection::{Fate, Faults, Mode};
 
 /// A loopback port in front of another, for lost answers, silent dependencies and cut connections.
 ///
@@ -103,12 +103,28 @@ impl FaultProxy {
 
     /// The next request reaches the server; its answer is thrown away and its connection reset.
     pub fn drop_next_answer(&self) {
-        self.faults.drop_answer_to(b"");
+        self.faults.doom(b"", Fate::AnswerLost);
     }
 
     /// The same for the next request whose bytes contain `text`, such as a path. HTTP/1 only: later versions compress them.
     pub fn drop_answer_to(&self, text: &str) {
-        self.faults.drop_answer_to(text.as_bytes());
+        self.faults.doom(text.as_bytes(), Fate::AnswerLost);
+    }
+
+    /// The next request whose bytes contain `text` reaches the server, and its answer never comes: its client waits in an open
+    /// connection, as if the world stood still behind that call.
+    pub fn hold_answer_to(&self, text: &str) {
+        self.faults.doom(text.as_bytes(), Fate::AnswerHeld);
+    }
+
+    /// The same for the request itself: it never reaches the server.
+    pub fn hold_request(&self, text: &str) {
+        self.faults.doom(text.as_bytes(), Fate::RequestHeld);
+    }
+
+    /// Returns when so many requests and answers have been held.
+    pub async fn held(&self, count: usize) {
+        self.faults.held(count).await;
     }
 
     /// How many answers have been thrown away.

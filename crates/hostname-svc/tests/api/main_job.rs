@@ -9,55 +9,13 @@ use std::{
 use futures_util::future::join_all;
 use reqwest::Client;
 use serde_json::Value;
-use testbed::{Etcd, OpenBao, RunningService, Service};
+use testbed::RunningService;
 
 use crate::{
     app::{Answer, wish},
+    stage::{Stage, client},
     vault::Vault,
 };
-
-/// One etcd, one Vault, two lock servers.
-struct Stage {
-    _etcd: Etcd,
-    bao: OpenBao,
-    locks: Vec<RunningService>,
-}
-
-impl Stage {
-    async fn set() -> Self {
-        let (etcd, bao) = tokio::join!(Etcd::start(), OpenBao::start_raft());
-        let etcd = etcd.unwrap();
-        let lock = || {
-            Service::new("shared-lock-svc")
-                .env("SHARED_LOCK_STORAGE_TYPE", "etcd")
-                .env("SHARED_LOCK_ETCD_ADDR_LIST", etcd.endpoint())
-                .start()
-        };
-        let locks = join_all([lock(), lock()])
-            .await
-            .into_iter()
-            .map(Result::unwrap)
-            .collect();
-        Self {
-            _etcd: etcd,
-            bao: bao.unwrap(),
-            locks,
-        }
-    }
-
-    async fn replicas(&self, base: &str) -> Vec<RunningService> {
-        let urls: Vec<_> = self.locks.iter().map(RunningService::url).collect();
-        let vault = Vault::of(&self.bao);
-        let mut replicas = Vec::new();
-        for _ in 0..3 {
-            let service = vault
-                .service(self.bao.address(), base, &urls.join(","))
-                .await;
-            replicas.push(service.start().await.unwrap());
-        }
-        replicas
-    }
-}
 
 /// A thousand for one prefix, two hundred for another.
 const CALLS: usize = 1200;
@@ -72,10 +30,6 @@ fn body(call: usize) -> Value {
 /// Each prefix is asked of each replica.
 fn first_replica(call: usize) -> usize {
     (call + call / 6) % 3
-}
-
-fn client() -> Client {
-    Client::builder().no_proxy().build().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -137,6 +137,33 @@ async fn a_counter_deleted_by_hand_is_not_begun_again_and_a_listing_says_so() {
 }
 
 #[tokio::test]
+async fn a_counter_all_of_whose_versions_are_destroyed_does_not_begin_again() {
+    let vault = Vault::of(open_bao().await);
+    let app = app(&vault, "destroyed").await;
+    let body = wish("splunk", "web", "dev");
+    for counter in 1..=2 {
+        assert_eq!(app.allocate(&body).await.counter(), counter);
+    }
+    // No write of the service's is to come after the destruction.
+    app.service.terminate().await.unwrap();
+    let counter = "destroyed/counters/splunk/web/dev";
+    let metadata = format!("secret/metadata/{counter}");
+    let metadata = vault.call("GET", &metadata, json!(null)).await;
+    let versions: Vec<u64> = (1..=metadata["data"]["current_version"].as_u64().unwrap()).collect();
+    let destroyed = json!({ "versions": versions });
+    vault
+        .call("POST", &format!("secret/destroy/{counter}"), destroyed)
+        .await;
+    app.service.restart().await.unwrap();
+    for _ in 0..2 {
+        let refused = app.allocate(&body).await;
+        refused.is_problem(503, "document-deleted");
+    }
+    assert_eq!(app.get("/v1/hostnames/splunkweb2dev").await.counter(), 2);
+    assert_eq!(vault.records("destroyed").await.len(), 2);
+}
+
+#[tokio::test]
 async fn a_record_deleted_by_hand_is_told_as_such_and_keeps_its_name_taken() {
     let vault = Vault::of(open_bao().await);
     let app = app(&vault, "erased").await;

@@ -146,6 +146,38 @@ async fn an_answer_of_vault_that_gets_lost_costs_no_number() {
 }
 
 #[tokio::test]
+async fn a_vault_that_is_sealed_in_the_middle_of_a_batch_has_it_finished_when_it_is_open_again() {
+    let bao = OpenBao::start_raft().await.unwrap();
+    let proxy = FaultProxy::start(bao.address()).await.unwrap();
+    let (vault, base) = (Vault::of(&bao), "sealed");
+    let locks = lock_service().await.url();
+    let service = vault.service(&proxy.url(), base, locks).await;
+    // One record after the other, so that there is a middle.
+    let app = TestApp::with(service.env("HOSTNAME_SVC_STORE_PARALLEL", "1")).await;
+    let mut body = wish("splunk", "web", "dev");
+    body["count"] = json!(50);
+    let batch = async || app.post("/v1/hostnames:batch", &body, Some("batch")).await;
+
+    proxy.hold_request(&format!(
+        "POST /v1/secret/data/{base}/hosts/sp/splunkweb25dev"
+    ));
+    let seal = async {
+        proxy.held(1).await;
+        bao.seal().await.unwrap();
+    };
+    let (refused, ()) = tokio::join!(batch(), seal);
+    refused.is_problem(503, "vault-sealed");
+    bao.unseal().await.unwrap();
+    assert_eq!(vault.records(base).await.len(), 24);
+
+    app.reaches("vault").await;
+    let told = batch().await;
+    let names = (1..=50).map(|number| format!("splunkweb{number}dev"));
+    assert_eq!(told.names("hostnames"), names.collect::<Vec<_>>());
+    gap_free(&vault, base, 50).await;
+}
+
+#[tokio::test]
 async fn a_name_that_somebody_else_has_is_passed_over_and_explained() {
     let bao = open_bao().await;
     let vault = Vault::of(bao);

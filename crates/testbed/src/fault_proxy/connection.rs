@@ -10,7 +10,7 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     sync::watch,
 };
@@ -36,9 +36,21 @@ impl Mode {
 #[derive(Default)]
 pub(super) struct Faults {
     mode: watch::Sender<Mode>,
-    /// The bytes of the request whose answer is to be thrown away; empty for any.
-    doomed: Mutex<Option<Vec<u8>>>,
+    /// The bytes of the request that is to fail, empty for any, and how.
+    doomed: Mutex<Option<(Vec<u8>, Fate)>>,
     dropped: AtomicUsize,
+    held: watch::Sender<usize>,
+}
+
+/// What becomes of a request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Fate {
+    /// It arrives; its answer is thrown away, and its connection reset.
+    AnswerLost,
+    /// It arrives; its answer never does, and its connection stays open.
+    AnswerHeld,
+    /// It never arrives, and its connection stays open.
+    RequestHeld,
 }
 
 impl Faults {
@@ -46,24 +58,34 @@ impl Faults {
         self.mode.send_replace(mode);
     }
 
-    pub(super) fn drop_answer_to(&self, request: &[u8]) {
-        *self.doomed.lock().unwrap_or_else(PoisonError::into_inner) = Some(request.to_owned());
+    pub(super) fn doom(&self, request: &[u8], fate: Fate) {
+        let doomed = Some((request.to_owned(), fate));
+        *self.doomed.lock().unwrap_or_else(PoisonError::into_inner) = doomed;
+    }
+
+    /// Returns when so many requests or answers have been held.
+    pub(super) async fn held(&self, count: usize) {
+        let _ = self.held.subscribe().wait_for(|held| *held >= count).await;
     }
 
     pub(super) fn answers_dropped(&self) -> usize {
         self.dropped.load(Ordering::SeqCst)
     }
 
-    /// Whether `bytes` are the request that was waited for; it is only once.
-    fn dooms(&self, bytes: &[u8]) -> bool {
+    /// What becomes of the request that `bytes` are, if it is the one that was waited for; it is only once.
+    fn fate_of(&self, bytes: &[u8]) -> Option<Fate> {
         let mut doomed = self.doomed.lock().unwrap_or_else(PoisonError::into_inner);
-        let hit = doomed.as_deref().is_some_and(|text| {
-            text.is_empty() || bytes.windows(text.len()).any(|window| window == text)
-        });
+        let (text, fate) = doomed.as_ref()?;
+        let hit = text.is_empty() || bytes.windows(text.len()).any(|window| window == text);
+        let fate = hit.then_some(*fate);
         if hit {
             *doomed = None;
         }
-        hit
+        fate
+    }
+
+    fn hold_one_more(&self) {
+        self.held.send_modify(|held| *held += 1);
     }
 }
 
@@ -108,7 +130,7 @@ async fn until_heard(mode: &mut watch::Receiver<Mode>) {
     let _ = mode.wait_for(|mode| *mode != Mode::Silent).await;
 }
 
-async fn swallow(client: &mut TcpStream) {
+async fn swallow(mut client: impl AsyncRead + Unpin) {
     let mut bytes = [0; 4096];
     while client.read(&mut bytes).await.is_ok_and(|read| read > 0) {}
 }
@@ -122,7 +144,7 @@ async fn copy(
     let (mut from_client, mut to_client) = client.split();
     let (mut from_server, mut to_server) = server.split();
     let (mut request, mut answer) = (vec![0; 64 * 1024], vec![0; 64 * 1024]);
-    let (mut asking, mut doomed, mut lost_bytes) = (true, false, false);
+    let (mut asking, mut fate, mut lost_bytes) = (true, None, false);
     loop {
         tokio::select! {
             _ = mode.changed() => {
@@ -140,7 +162,12 @@ async fn copy(
                     asking = false;
                     to_server.shutdown().await?;
                 } else {
-                    doomed |= faults.dooms(bytes);
+                    fate = fate.or_else(|| faults.fate_of(bytes));
+                    if fate == Some(Fate::RequestHeld) {
+                        faults.hold_one_more();
+                        swallow(from_client).await;
+                        return Ok(End::Reset);
+                    }
                     to_server.write_all(bytes).await?;
                 }
             }
@@ -154,8 +181,12 @@ async fn copy(
                     }
                 } else if bytes.is_empty() {
                     return Ok(End::Closed);
-                } else if doomed {
+                } else if fate == Some(Fate::AnswerLost) {
                     faults.dropped.fetch_add(1, Ordering::SeqCst);
+                    return Ok(End::Reset);
+                } else if fate == Some(Fate::AnswerHeld) {
+                    faults.hold_one_more();
+                    swallow(from_client).await;
                     return Ok(End::Reset);
                 } else {
                     to_client.write_all(bytes).await?;

@@ -140,3 +140,24 @@ async fn a_dropped_answer_means_that_the_request_was_carried_out() {
         "3"
     );
 }
+
+#[tokio::test]
+async fn a_held_answer_means_that_the_request_was_carried_out_and_a_held_request_that_it_was_not() {
+    let (upstream, count) = counter().await;
+    let proxy = FaultProxy::start(&upstream).await.unwrap();
+    for (held, carried_out) in [(1, 1), (2, 1)] {
+        let mut connection = connect(&proxy).await.unwrap();
+        if held == 1 {
+            proxy.hold_answer_to("write");
+        } else {
+            proxy.hold_request("write");
+        }
+        tokio::select! {
+            answer = ask(&mut connection, "write") => panic!("{answer:?}"),
+            () = proxy.held(held) => (),
+        }
+        assert_eq!(count.load(Ordering::SeqCst), carried_out);
+    }
+    let mut next = connect(&proxy).await.unwrap();
+    assert_eq!(ask(&mut next, "write").await.unwrap(), "2");
+}
