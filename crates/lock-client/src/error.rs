@@ -47,6 +47,9 @@ pub enum Error {
     /// The client was called outside of a Tokio runtime with timers and sockets; nothing was sent.
     #[error("the lock client was called outside of a Tokio runtime")]
     NoRuntime,
+    /// The blocking client was called inside of a Tokio runtime, whose thread it would stop; nothing was sent.
+    #[error("the blocking lock client was called inside of a Tokio runtime")]
+    InsideRuntime,
 }
 
 impl Error {
@@ -68,7 +71,8 @@ impl Error {
             | Self::Lost { .. }
             | Self::InvalidKey { .. }
             | Self::InvalidOption { .. }
-            | Self::NoRuntime => false,
+            | Self::NoRuntime
+            | Self::InsideRuntime => false,
         }
     }
 }

@@ -64,8 +64,11 @@
 //! - A dropped guard is released in the background. An acquire that is dropped half-way, or whose answer
 //!   got lost, is undone by its request id, at any of the servers, and asked anew under another one.
 //! - A server that refuses connections is passed over; the last one that answered is asked first.
-//! - TLS by rustls, with an authority and a client certificate of one's own; a bearer token is read from
-//!   its file for each request; the current trace goes along (`traceparent`).
+//! - TLS by rustls, with an authority and a client certificate of one's own, whose files are read anew when
+//!   they are replaced; a bearer token is read from its file for each request; the current trace goes along
+//!   (`traceparent`).
+//!
+//! A program without a runtime uses `lock_client::blocking`, whose calls wait.
 //!
 //! What does not: within one program a lock is taken once more only by those who ask for it as `reentrant`,
 //! since tasks of one program exclude each other too. Dropped guards of a program that ends at once may be
@@ -73,6 +76,7 @@
 
 mod acquire;
 mod batch;
+pub mod blocking;
 mod client;
 mod clock;
 mod error;

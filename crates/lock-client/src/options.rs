@@ -42,7 +42,8 @@ impl ClientOptions {
     }
 }
 
-/// What `https://` stands on. The files are PEM, read when the client is made.
+/// What `https://` stands on. The files are PEM. They are read when the client is made, and again within a
+/// second of being replaced: what is held meanwhile stays held, over connections that stand on the new ones.
 #[derive(Debug, Clone, Default)]
 pub struct TlsOptions {
     /// The authorities to trust, instead of the system's.

@@ -2,12 +2,94 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use reqwest::header::HeaderValue;
 use reqwest::{Certificate, Client, Identity};
+use tracing::{info, warn};
 
+use crate::clock::Moment;
 use crate::error::Error;
 use crate::options::{ClientOptions, TlsOptions};
+
+/// How often the files are looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// An HTTP client whose authorities and certificate are those in the files, also when these are replaced.
+#[derive(Debug)]
+pub(crate) struct Http {
+    options: ClientOptions,
+    current: Mutex<Current>,
+}
+
+#[derive(Debug)]
+struct Current {
+    client: Client,
+    files: Vec<Stamp>,
+    looked: Moment,
+}
+
+/// What changes with a file, or with what a link of its path leads to.
+type Stamp = Option<(SystemTime, u64)>;
+
+impl Http {
+    /// # Errors
+    /// [`Error::InvalidOption`]
+    pub(crate) fn new(options: &ClientOptions) -> Result<Self, Error> {
+        // Looked at before they are read: what is replaced between the two is read once more.
+        let (files, looked) = (stamps(&options.tls), Moment::now());
+        let client = http_client(options)?;
+        Ok(Self {
+            options: options.clone(),
+            current: Mutex::new(Current {
+                client,
+                files,
+                looked,
+            }),
+        })
+    }
+
+    /// The client as of now. Files that cannot be used change nothing: they may be half written.
+    pub(crate) fn client(&self) -> Client {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Moment::now();
+        if now.since(current.looked) >= LOOK {
+            current.looked = now;
+            let files = stamps(&self.options.tls);
+            if files != current.files {
+                match http_client(&self.options) {
+                    Ok(client) => {
+                        info!("TLS files were replaced, and are used from now on");
+                        (current.client, current.files) = (client, files);
+                    }
+                    Err(error) => warn!(%error, "TLS files were replaced and cannot be used"),
+                }
+            }
+        }
+        current.client.clone()
+    }
+}
+
+fn stamps(tls: &TlsOptions) -> Vec<Stamp> {
+    let files = [&tls.ca_file, &tls.cert_file, &tls.key_file];
+    let stamp = |file: &PathBuf| {
+        let file = fs::metadata(file).ok()?;
+        Some((file.modified().ok()?, identity_of(&file)))
+    };
+    files.into_iter().flatten().map(stamp).collect()
+}
+
+/// Two files of one age may still be two.
+#[cfg(unix)]
+fn identity_of(file: &fs::Metadata) -> u64 {
+    std::os::unix::fs::MetadataExt::ino(file)
+}
+
+#[cfg(not(unix))]
+fn identity_of(file: &fs::Metadata) -> u64 {
+    file.len()
+}
 
 /// The HTTP client that a lock client with these options talks with, for questions that it does not ask.
 ///

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::future::select_ok;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
-use reqwest::{Client, Method, RequestBuilder, Response, Url};
+use reqwest::{Method, RequestBuilder, Response, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -15,7 +15,7 @@ use crate::error::{Error, Problem};
 use crate::key::Key;
 use crate::lease_wire;
 use crate::options::ClientOptions;
-use crate::tls::{BearerToken, http_client};
+use crate::tls::{BearerToken, Http};
 use crate::trace::trace_headers;
 use crate::wire::KeepAliveBody;
 
@@ -24,7 +24,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// The servers, any of which may be asked anything.
 #[derive(Debug)]
 pub(crate) struct Transport {
-    http: Client,
+    http: Http,
     bases: Vec<String>,
     /// The one to ask first: the last that answered.
     preferred: AtomicUsize,
@@ -131,7 +131,7 @@ impl Transport {
         }
         Ok(Self {
             life: SignsOfLife::new(bases.len()),
-            http: http_client(options)?,
+            http: Http::new(options)?,
             token: BearerToken::of(options)?,
             bases,
             preferred: AtomicUsize::new(0),
@@ -169,7 +169,7 @@ impl Transport {
     /// Whether any server says that it is ready.
     pub(crate) async fn ready(&self) -> Result<(), Error> {
         let ask = |base: &String| {
-            let request = self.http.get(format!("{base}/readyz"));
+            let request = self.http.client().get(format!("{base}/readyz"));
             Box::pin(async move {
                 let answer = request.timeout(2 * self.request_timeout).send().await;
                 let answer = answer.map_err(|error| of_transport(error).into_error())?;
@@ -234,7 +234,7 @@ impl Transport {
 
     fn request(&self, server: usize, message: &Message) -> Result<RequestBuilder, Failure> {
         let url = format!("{}{}", self.bases[server], message.path);
-        let request = self.http.request(message.method.clone(), url);
+        let request = self.http.client().request(message.method.clone(), url);
         let mut request = request.headers(trace_headers());
         if let Some(token) = &self.token {
             let header = token.header().map_err(Failure::NotSent)?;
@@ -295,7 +295,7 @@ impl Transport {
                 continue;
             }
             let livez = format!("{}/livez", self.bases[server]);
-            match self.http.get(livez).timeout(half).send().await {
+            match self.http.client().get(livez).timeout(half).send().await {
                 Ok(_) => self.life.seen(server),
                 Err(_) => return,
             }

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 mod acquiring;
+mod blocking;
 mod keeping;
 mod looking;
 mod package;

@@ -150,6 +150,62 @@ async fn a_token_is_read_anew_when_its_file_was_replaced() {
     guard.release().await.unwrap();
 }
 
+#[tokio::test]
+async fn a_guard_outlives_the_authority_and_the_certificate_that_it_began_with() {
+    let dir = Scratch::new("rotated").unwrap();
+    let (old, new) = (Authority::new().unwrap(), Authority::new().unwrap());
+    let file = |name: &str| dir.path().join(name);
+    let (ca, cert, key) = (file("ca"), file("cert"), file("key"));
+    let install = |authority: &Authority| {
+        let (its_cert, its_key) = authority.issue("ann").unwrap();
+        for (from, to) in [(authority.ca(), &ca), (its_cert, &cert), (its_key, &key)] {
+            let fresh = file("fresh");
+            fs::copy(from, &fresh).unwrap();
+            fs::rename(fresh, to).unwrap();
+        }
+    };
+    install(&old);
+    let service = shared().await.url();
+    let server = |authority: &Authority| authority.issue("localhost").unwrap();
+    let before = tls_before(service, server(&old), Some(&old)).await.unwrap();
+    let after = tls_before(service, server(&new), Some(&new)).await.unwrap();
+    let tls = TlsOptions {
+        ca_file: Some(ca.clone()),
+        cert_file: Some(cert.clone()),
+        key_file: Some(key.clone()),
+    };
+    let locks = LockClient::new(ClientOptions {
+        tls,
+        ..ClientOptions::new([&before, &after], "ann")
+    });
+    let locks = locks.unwrap();
+    let ttl = Duration::from_secs(4);
+    let guard = locks.acquire("rotated", for_ttl(ttl)).await.unwrap();
+    // Half of it is written: nothing can be made of that, and nothing is lost.
+    fs::write(&cert, "no certificate").unwrap();
+    assert!(tokio::time::timeout(ttl, guard.lost()).await.is_err());
+    install(&new);
+    // From now on no new connection to the old server is trusted, and every one to the new one is.
+    assert!(tokio::time::timeout(2 * ttl, guard.lost()).await.is_err());
+    let only_new = |url: &str| {
+        options(
+            url,
+            TlsOptions {
+                ca_file: Some(ca.clone()),
+                cert_file: Some(cert.clone()),
+                key_file: Some(key.clone()),
+            },
+        )
+    };
+    let url = before.as_str();
+    let error = LockClient::new(only_new(url))
+        .unwrap()
+        .try_acquire("x", for_ttl(TTL))
+        .await;
+    assert!(error.unwrap_err().is_outage());
+    guard.release().await.unwrap();
+}
+
 /// A server that only ever says its one thing keeps nobody waiting.
 #[tokio::test]
 async fn plain_text_where_tls_is_spoken_is_an_outage_and_no_hang() {
