@@ -2,18 +2,20 @@
 
 use std::fs;
 
-use testbed::{Launch, Postgres, workspace_root};
+use testbed::{Launch, Postgres, S3, workspace_root};
 
 use crate::app::{eventually_free, launch, outcome, scratch, shared};
 
 /// The recipes in a language, in their order.
 fn recipes(language: &str) -> Vec<String> {
     let text = fs::read_to_string(workspace_root().join("docs/locking.md")).unwrap();
-    let begin = format!("<!-- recipe: {language} -->\n```{language}\n");
+    let begin = format!("<!-- recipe: {language} -->\n");
     let blocks = text.split(&begin).skip(1);
-    let recipes: Vec<String> = blocks
-        .map(|block| block.split("```").next().unwrap().to_owned())
-        .collect();
+    let recipe = |block: &str| {
+        let code = block.split("```").nth(1).unwrap();
+        code.split_once('\n').unwrap().1.to_owned()
+    };
+    let recipes: Vec<String> = blocks.map(recipe).collect();
     assert!(!recipes.is_empty(), "{language}");
     recipes
 }
@@ -108,4 +110,92 @@ async fn the_recipes_of_the_documentation_do_what_they_say_in_sql() {
     assert!(write("$LOCK_FENCING_TOKEN").await);
     assert!(write("$LOCK_FENCING_TOKEN").await, "a later token");
     assert!(!write("1").await, "a token of the past");
+}
+
+/// Stands before the real `curl`: before the first upload, a later holder writes. `$DROP` is a header that gets lost.
+const SLOW_CURL: &str = r#"
+case " $* " in *' --upload-file '*)
+    if mkdir "$RACED" 2> /dev/null; then
+        echo later | LOCK_FENCING_TOKEN=$LATER PATH=/usr/bin:/bin bash ./put-fenced "$OBJECT"
+    fi ;;
+esac
+set -- "$@"
+for argument; do
+    shift
+    case $argument in "$DROP"*) argument='X-Nothing: x' ;; esac
+    set -- "$@" "$argument"
+done
+exec /usr/bin/curl "$@"
+"#;
+
+#[tokio::test]
+async fn the_recipes_of_the_documentation_do_what_they_say_with_s3() {
+    let service = shared().await;
+    let s3 = S3::start().await.unwrap();
+    s3.bucket("reports").await.unwrap();
+    let dir = scratch("s3-recipes");
+    let [recipe] = &recipes("s3")[..] else {
+        panic!("one recipe")
+    };
+    fs::write(dir.path().join("put-fenced"), recipe).unwrap();
+    fs::create_dir(dir.path().join("slow")).unwrap();
+    fs::write(
+        dir.path().join("slow/curl"),
+        format!("#!/bin/bash{SLOW_CURL}"),
+    )
+    .unwrap();
+    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs::set_permissions(dir.path().join("slow/curl"), executable).unwrap();
+    let put = async |object: &str, script: &str| {
+        let command = interpreter("lockctl", service.url())
+            .dir(dir.path())
+            .env("OBJECT", object)
+            .env("AWS_ENDPOINT_URL", s3.endpoint())
+            .env("AWS_REGION", s3.region())
+            .env("AWS_ACCESS_KEY_ID", s3.access_key())
+            .env("AWS_SECRET_ACCESS_KEY", s3.secret_key())
+            .args(["run", "-k", object, "--", "bash", "-c", script]);
+        outcome(&command.spawn().unwrap()).await
+    };
+    let holds = async |object: &str| {
+        let get = s3.call(http::Method::GET, object, http::HeaderMap::new(), "");
+        get.await.unwrap().text().await.unwrap()
+    };
+    let object = "reports/daily";
+    let well = "echo $LOCK_FENCING_TOKEN | bash put-fenced $OBJECT";
+    for turn in ["the first", "over the first"] {
+        let (code, text) = put(object, well).await;
+        assert_eq!(code, 0, "{turn}: {text}");
+    }
+    let stands = holds(object).await;
+    let (fence, body) = stands.split_once('\n').unwrap();
+    assert!(
+        fence.starts_with(&format!("fence {} ", body.trim())),
+        "{stands}"
+    );
+    let (code, text) = put(
+        object,
+        "export LOCK_FENCING_TOKEN=1; echo stale | bash put-fenced $OBJECT",
+    )
+    .await;
+    assert!(code == 1 && text.contains("refused"), "{text}");
+    assert_eq!(holds(object).await, stands);
+
+    // Paused between reading and writing, while the next holder writes; with and without the condition.
+    for (object, dropped, left) in [
+        ("reports/race", "none", "later"),
+        ("reports/open", "If-", "stale"),
+    ] {
+        let race = format!(
+            "export PATH=$PWD/slow:$PATH RACED=$PWD/raced-{dropped} DROP={dropped} LATER=$((LOCK_FENCING_TOKEN + 1)); \
+             echo stale | bash put-fenced $OBJECT"
+        );
+        let (code, text) = put(object, &race).await;
+        let refused = code == 1 && text.contains("refused");
+        assert_eq!(refused, left == "later", "{object}: {text}");
+        assert!(
+            holds(object).await.ends_with(&format!("{left}\n")),
+            "{object}"
+        );
+    }
 }
