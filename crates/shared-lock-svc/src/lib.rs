@@ -1,8 +1,8 @@
 //! Locks and leases over HTTP, on etcd leases.
 //!
 //! The way of a request: [`http`] (the native calls under `/v1`, and the tentens-tech/shared-lock
-//! wire) → [`locks`] (limits, counting) → [`store`] (etcd, a disk of its own, memory). The stores
-//! without etcd run the pure machine of [`state`]. What happens to the locks comes back as events,
+//! wire) → [`locks`] (limits, counting) → [`store`] (etcd, Vault, a disk of its own, memory). The
+//! stores without etcd run the pure machine of [`state`]. What happens to the locks comes back as events,
 //! to callers and to the [`audit`] log. The values that all of them speak of are in [`lease`].
 
 pub mod audit;
@@ -25,6 +25,7 @@ use service_kit::{
     server::{self, Parts},
 };
 use tracing::warn;
+use vault_kv::VaultKv;
 
 use crate::{
     audit::AuditLog,
@@ -38,6 +39,8 @@ use crate::{
         embedded::EmbeddedStore,
         etcd::{EtcdMetrics, EtcdOptions, EtcdStore},
         memory::MemoryStore,
+        register::{Register, RegisterOptions, RegisterStore},
+        vault::VaultRegister,
     },
 };
 
@@ -163,6 +166,13 @@ impl Store {
                 let store = EtcdStore::connect(options).await?;
                 Ok(Self::of("etcd", Arc::new(store)))
             }
+            StorageType::Vault => {
+                let options = settings.vault.options()?;
+                let vault =
+                    VaultKv::connect(options).map_err(|err| settings.vault.refusal(&err))?;
+                let register = VaultRegister::new(vault, &settings.vault.folder);
+                Ok(Self::register("vault", register, settings.vault.timeout.0))
+            }
             StorageType::Memory => Ok(Self::of("memory", Arc::new(MemoryStore::new()))),
             StorageType::Embedded => Self::embedded(&settings.data_dir).await,
         }
@@ -175,6 +185,15 @@ impl Store {
             embedded,
             ..Self::of("embedded", store)
         })
+    }
+
+    fn register(name: &'static str, register: impl Register, timeout: Duration) -> Self {
+        let options = RegisterOptions {
+            timeout,
+            ..RegisterOptions::default()
+        };
+        let store = RegisterStore::new(Arc::new(register), options);
+        Self::of(name, Arc::new(store))
     }
 
     fn of(name: &'static str, locks: Arc<dyn lock_store::Store>) -> Self {

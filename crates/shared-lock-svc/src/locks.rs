@@ -270,6 +270,9 @@ impl Locks {
         if self.closing.is_cancelled() {
             return Err(LockError::ShuttingDown);
         }
+        if !self.store.abilities().whole_feed {
+            return Err(StoreError::Unsupported("the events of other replicas").into());
+        }
         let limit = self.rules.max_streams;
         let place = self.metrics.stream_place(limit);
         let place = place.ok_or(LockError::TooManyStreams { limit })?;

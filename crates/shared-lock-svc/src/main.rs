@@ -9,7 +9,7 @@ const PROGRAM: Program = Program {
     name: "shared-lock-svc",
     about: "Locks and leases over HTTP, on etcd leases",
     version: env!("CARGO_PKG_VERSION"),
-    quiet: "",
+    quiet: vault_kv::LOG_DIRECTIVES,
 };
 
 fn main() -> ExitCode {

@@ -3,6 +3,7 @@
 mod compat;
 mod etcd;
 mod limits;
+mod vault;
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -21,7 +22,9 @@ use service_kit::{
 
 use crate::audit::AuditTarget;
 
-pub use self::{compat::CompatSettings, etcd::EtcdSettings, limits::LimitSettings};
+pub use self::{
+    compat::CompatSettings, etcd::EtcdSettings, limits::LimitSettings, vault::VaultSettings,
+};
 
 settings! {
     /// The settings as they are written down.
@@ -33,6 +36,8 @@ settings! {
             pub telemetry: TelemetrySettings,
             /// The store `etcd`.
             pub etcd: EtcdSettings,
+            /// The store `vault`.
+            pub vault: VaultSettings,
             /// Replicas of tentens-tech/shared-lock beside ours.
             pub compat: CompatSettings,
             /// What callers may ask for.
@@ -45,7 +50,7 @@ settings! {
         /// How long a call of the tentens-tech/shared-lock wire may take to be answered.
         pub write_timeout: GoDuration => Setting::env("SERVER_WRITE_TIMEOUT").default("10s").allowed("a duration such as `10s`"),
         /// Where the locks are.
-        pub storage_type: StorageType => Setting::env("STORAGE_TYPE").default("etcd").allowed("`etcd`, `embedded`, `memory` or `mock` (the same as `memory`)"),
+        pub storage_type: StorageType => Setting::env("STORAGE_TYPE").default("etcd").allowed("`etcd`, `vault`, `embedded`, `memory` or `mock` (the same as `memory`)"),
         /// Directory of the store `embedded`; one process at a time has it.
         pub data_dir: PathBuf => Setting::env("DATA_DIR").default(".holdfast/shared-lock").allowed("a directory that is there or can be made"),
         /// Names the life of the store in every answer. An operator changes it when the store was restored or replaced; without it the store keeps a name of its own.
@@ -69,6 +74,8 @@ settings! {
 pub enum StorageType {
     /// etcd, for any number of replicas.
     Etcd,
+    /// Documents in Vault, for any number of replicas.
+    Vault,
     /// A directory of this process's own.
     Embedded,
     /// Memory, gone with the process.
@@ -108,7 +115,21 @@ impl Settings {
     pub fn check(&self) -> Result<(), SettingsError> {
         match self.0.storage_type {
             StorageType::Etcd => self.0.etcd.check(),
+            StorageType::Vault => {
+                self.0.vault.options()?;
+                self.count_needs_a_feed()
+            }
             StorageType::Embedded | StorageType::Memory => Ok(()),
+        }
+    }
+
+    /// Who has how many locks at all replicas is counted from the events of all of them.
+    fn count_needs_a_feed(&self) -> Result<(), SettingsError> {
+        match self.0.limits.max_locks_per_holder {
+            0 => Ok(()),
+            limit => Err(SettingsError(format!(
+                "setting limits.max_locks_per_holder (SHARED_LOCK_MAX_LOCKS_PER_HOLDER) is `{limit}`: expected 0 with this store, which does not tell what other replicas grant"
+            ))),
         }
     }
 }

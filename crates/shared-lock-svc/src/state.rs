@@ -116,6 +116,13 @@ pub enum Command {
         /// What the next holder is to read, should a tenure end; an empty one clears the note.
         note: Option<Note>,
     },
+    /// A request that waits is still there, and may be missed for `wait` before it counts as gone.
+    Stay {
+        /// Which.
+        request: RequestId,
+        /// How long it may be missed.
+        wait: Duration,
+    },
     /// A request is to wait no longer, unless the lock came meanwhile.
     Leave {
         /// Which.
@@ -155,9 +162,9 @@ pub enum Answer {
     SessionGone,
     /// The request would wait for itself: these wait for each other, each for this lock.
     Deadlock(Vec<(LockKey, Holder)>),
-    /// The lease lives on, for so long.
+    /// The lease lives on, or the request stays in the queue, for so long.
     Renewed(Duration),
-    /// That lease does not hold the lock.
+    /// That lease does not hold the lock, or that request does not wait for it.
     Gone,
     /// What was to be ended was there, and is over now.
     Released,
@@ -223,6 +230,7 @@ pub fn step(lock: Lock, command: Command, now: Moment) -> (Lock, Outcome) {
     let answer = match command {
         Command::Acquire { wish, wait } => turn.acquire(wish, wait),
         Command::KeepAlive(lease) => turn.keep_alive(lease),
+        Command::Stay { request, wait } => turn.stay(&request, wait),
         Command::Release { claim, note } => turn.release(claim, note),
         Command::Leave { request, cause } => turn.leave(&request, cause),
         Command::EndSession { lease, cause } => turn.end_session(lease, cause),

@@ -4,6 +4,8 @@ pub mod embedded;
 pub mod etcd;
 mod machine;
 pub mod memory;
+pub mod register;
+pub mod vault;
 
 use std::{sync::Arc, time::Duration};
 
@@ -64,6 +66,9 @@ pub trait LockStore: Send + Sync {
     /// Names the life of this store: tokens compare only within one epoch.
     async fn token_epoch(&self) -> Result<String, StoreError>;
 
+    /// What it does beyond one lock at a time; asked before anything is taken that it could not see through.
+    fn abilities(&self) -> Abilities;
+
     /// Whether the store answers.
     async fn ready(&self) -> Result<(), StoreError>;
 
@@ -94,6 +99,23 @@ pub trait LockFeed: Send + Sync {
     /// Events from now on, in order for each lock, of all replicas. A receiver that is too slow is
     /// told how many it missed; the store may miss some itself while it is away.
     fn events(&self) -> broadcast::Receiver<Arc<LockEvent>>;
+}
+
+/// What a store does beyond one lock at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Abilities {
+    /// Whether it knows a lease by its id alone, at any replica.
+    pub bare_leases: bool,
+    /// Whether its events are those of all replicas.
+    pub whole_feed: bool,
+}
+
+impl Abilities {
+    /// Everything there is.
+    pub const ALL: Self = Self {
+        bare_leases: true,
+        whole_feed: true,
+    };
 }
 
 /// How a tenure is to end.

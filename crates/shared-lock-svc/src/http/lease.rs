@@ -110,11 +110,19 @@ async fn lease(
             let lease = lease.unwrap_or(LeaseId(0));
             leased(StatusCode::ACCEPTED, holder.as_ref()).body(lease.to_string())
         }
+        Err(StoreError::Unsupported(_)) => unsupported(),
         Err(err) => {
             log(&err);
             HttpResponse::InternalServerError().finish()
         }
     }
+}
+
+/// No store of the peers' knows less than this wire, so that their clients know no status for it: any but
+/// 2xx is a failure to them.
+fn unsupported() -> HttpResponse {
+    let why = "This lock store does not know a lease without its lock; use /v1";
+    error_text(StatusCode::NOT_IMPLEMENTED, why)
 }
 
 /// The beginning of an answer that is a lease id, with who holds, in a header that older clients
@@ -161,9 +169,8 @@ async fn keep_alive(
                         .insert_header((header::RETRY_AFTER, "1"))
                         .finish()
                 }
-                StoreError::Refused(_) | StoreError::Unsupported(_) => {
-                    HttpResponse::InternalServerError().finish()
-                }
+                StoreError::Refused(_) => HttpResponse::InternalServerError().finish(),
+                StoreError::Unsupported(_) => unsupported(),
             }
         }
     }

@@ -120,7 +120,7 @@ pub enum Acquisition {
 }
 
 /// A lock that somebody else has.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Held {
     /// Who has it, the first where several have; unknown for a key that a plain etcd client put, when
     /// the queue goes first, or while a lock-delay runs.

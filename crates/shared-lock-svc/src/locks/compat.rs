@@ -40,6 +40,10 @@ impl Locks {
     /// # Errors
     /// The store did not do it.
     pub async fn lease(&self, wish: LeaseWish) -> Result<Leased, StoreError> {
+        // Nobody could keep it alive: `/keepalive` names a lease and no lock.
+        if !self.store.abilities().bare_leases {
+            return Err(StoreError::Unsupported("a lease without its lock"));
+        }
         if let Some(known) = self.cache.as_ref().and_then(|cache| cache.get(&wish.key)) {
             self.metrics.leased("accepted");
             return Ok(Leased::Accepted(known.holder, Some(known.lease)));

@@ -19,6 +19,11 @@ impl Ended {
         self.order.is_empty()
     }
 
+    /// The requests, the oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = &RequestId> {
+        self.order.iter().map(|(_, request)| request)
+    }
+
     /// Whether `request` has ended.
     pub fn contains(&self, request: &RequestId) -> bool {
         self.known.contains(request)

@@ -68,6 +68,17 @@ impl Turn {
         }
     }
 
+    pub(super) fn stay(&mut self, request: &RequestId, wait: Duration) -> Answer {
+        let mut queue = self.lock.queue.iter_mut();
+        match queue.find(|waiter| waiter.wish.request_id == *request) {
+            Some(waiter) => {
+                waiter.until = self.now + wait;
+                Answer::Renewed(wait)
+            }
+            None => Answer::Gone,
+        }
+    }
+
     pub(super) fn release(&mut self, claim: Claim, note: Option<Note>) -> Answer {
         if self.end_grants(Cause::Released, |grant| grant.is_claimed(&claim)) {
             if let Some(note) = note {

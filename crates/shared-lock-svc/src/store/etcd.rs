@@ -85,7 +85,8 @@ pub use self::{
     options::{EtcdOptions, EtcdTls},
 };
 use super::{
-    ForceRelease, LockFeed, LockIndex, LockStore, Release, Renewal, SessionStore, StoreError,
+    Abilities, ForceRelease, LockFeed, LockIndex, LockStore, Release, Renewal, SessionStore,
+    StoreError,
 };
 use crate::lease::{
     AcquireAllRequest, AcquireRequest, Acquisition, AllAcquisition, Claim, LeaseId, LockEvent,
@@ -394,6 +395,10 @@ impl LockStore for EtcdStore {
         }
         self.run(|core| async move { core.token_epoch().await })
             .await
+    }
+
+    fn abilities(&self) -> Abilities {
+        Abilities::ALL
     }
 
     async fn ready(&self) -> Result<(), StoreError> {

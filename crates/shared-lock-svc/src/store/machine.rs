@@ -8,10 +8,10 @@ mod acquire;
 mod all;
 mod calls;
 mod clock;
-mod feed;
+pub(super) mod feed;
 mod handler;
 mod verbs;
-mod views;
+pub(super) mod views;
 
 use std::{
     collections::HashMap,

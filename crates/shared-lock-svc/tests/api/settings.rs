@@ -78,7 +78,7 @@ async fn a_bad_value_ends_the_process_with_one_line_that_says_what_is_allowed() 
         (
             "STORAGE_TYPE",
             "redis",
-            "setting storage_type (SHARED_LOCK_STORAGE_TYPE) is `redis`: expected `etcd`, `embedded`, `memory` or `mock` (the same as `memory`)",
+            "setting storage_type (SHARED_LOCK_STORAGE_TYPE) is `redis`: expected `etcd`, `vault`, `embedded`, `memory` or `mock` (the same as `memory`)",
         ),
         (
             "ETCD_ADDR_LIST",
@@ -175,6 +175,34 @@ async fn settings_that_do_not_go_together_are_refused() {
                 ("SHARED_LOCK_ETCD_ADDR_LIST", "https://a:2379,http://b:2379"),
             ],
             "setting etcd.addr_list (SHARED_LOCK_ETCD_ADDR_LIST) names `http://b:2379`: expected https URLs with SHARED_LOCK_ETCD_TLS=true",
+        ),
+        (
+            &[("SHARED_LOCK_STORAGE_TYPE", "vault")],
+            "SHARED_LOCK_VAULT_TOKEN",
+        ),
+        (
+            &[
+                ("SHARED_LOCK_STORAGE_TYPE", "vault"),
+                ("SHARED_LOCK_VAULT_TOKEN", "t"),
+                ("SHARED_LOCK_VAULT_FOLDER", "a/../b"),
+            ],
+            "SHARED_LOCK_VAULT_FOLDER",
+        ),
+        (
+            &[
+                ("SHARED_LOCK_STORAGE_TYPE", "vault"),
+                ("SHARED_LOCK_VAULT_TOKEN", "t"),
+                ("SHARED_LOCK_MAX_LOCKS_PER_HOLDER", "5"),
+            ],
+            "SHARED_LOCK_MAX_LOCKS_PER_HOLDER",
+        ),
+        (
+            &[
+                ("SHARED_LOCK_STORAGE_TYPE", "vault"),
+                ("SHARED_LOCK_VAULT_TOKEN", "t"),
+                ("SHARED_LOCK_VAULT_ADDR", "ftp://a"),
+            ],
+            "SHARED_LOCK_VAULT_ADDR",
         ),
     ] {
         let ended = run("serve", settings).await;

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use serde_json::json;
-use testbed::Etcd;
+use testbed::{Etcd, OpenBao};
 
 use crate::{app::TestApp, sse::Events};
 
@@ -24,6 +24,45 @@ async fn a_caller_cannot_tell_one_store_from_another() {
         let status = app.service.terminate().await.unwrap();
         assert!(status.success(), "{settings:?}: {status:?}");
     }
+}
+
+/// A store whose locks are documents: each lock as everywhere, and 501 for what spans locks.
+#[tokio::test]
+async fn a_store_on_vault_does_all_of_one_lock_and_says_501_to_the_rest() {
+    let bao = OpenBao::start().await.unwrap();
+    let token = bao.root_token();
+    let settings = [
+        ("STORAGE_TYPE", "vault"),
+        ("VAULT_ADDR", bao.address()),
+        ("VAULT_TOKEN", &token),
+    ];
+    let app = Arc::new(TestApp::with(&settings).await);
+    native(&app).await;
+    refuses_what_spans_locks(&app).await;
+    let status = app.service.terminate().await.unwrap();
+    assert!(status.success(), "{status:?}");
+}
+
+async fn refuses_what_spans_locks(app: &TestApp) {
+    let session = json!({ "holder": "s", "ttl_ms": 60_000 });
+    let all = json!({ "holder": "s", "ttl_ms": 60_000, "locks": [{ "key": "one" }] });
+    let refused = [
+        app.post("/v1/sessions", session).await,
+        app.post("/v1/locks:acquire-all", all).await,
+        app.get_json("/v1/locks").await,
+        app.get_json("/v1/events").await,
+        app.get_json("/v1/locks/one/events").await,
+        app.post("/v1/keepalive", json!({ "lease_ids": ["1"] }))
+            .await,
+    ];
+    for answer in refused {
+        let said = (answer.status.as_u16(), &answer.body["code"]);
+        assert_eq!(said, (501, &json!("unsupported-by-store")), "{answer:?}");
+    }
+    let lease = app.lease("x-lease-ttl: 60s\r\n", r#"{"key":"one"}"#).await;
+    assert_eq!(lease.status, 501, "{lease:?}");
+    assert_eq!(app.prolong("12345").await.status, 501);
+    assert_eq!(app.inspect("one").await["holders"], json!([]));
 }
 
 async fn old_wire(app: &TestApp) {

@@ -14,6 +14,7 @@ mod deadlock;
 mod delay;
 mod events;
 mod force;
+mod leases;
 mod listing;
 mod modes;
 mod notes;
@@ -22,7 +23,10 @@ mod verify;
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
-use shared_lock_svc::store::StoreError;
+use shared_lock_svc::{
+    lease::{AcquireRequest, Anchor, LeaseId, PageRequest, SessionRequest},
+    store::StoreError,
+};
 use tokio::{
     task::JoinSet,
     time::{Instant, timeout},
@@ -68,6 +72,11 @@ behaviours![CORE:
     expiry::a_lock_that_is_kept_alive_outlives_its_ttl,
     expiry::only_the_lease_that_holds_keeps_a_lock_alive,
     expiry::a_request_whose_lease_ran_out_frees_the_lock,
+];
+
+behaviours![LEASES:
+    leases::a_lease_is_kept_alive_by_its_id_alone,
+    leases::a_lease_that_is_gone_is_not_kept_alive,
 ];
 
 behaviours![MODES:
@@ -172,9 +181,61 @@ behaviours![DEADLOCK:
 /// Everything there is, all at once on one store.
 pub(crate) async fn check_whole(store: Store) {
     let all = [
-        CORE, MODES, SESSIONS, DELAY, NOTES, VERIFY, FORCE, ALL, LISTING, EVENTS, DEADLOCK,
+        CORE, LEASES, MODES, SESSIONS, DELAY, NOTES, VERIFY, FORCE, ALL, LISTING, EVENTS, DEADLOCK,
     ];
     keeps(store, all.concat()).await;
+}
+
+/// Those of the lists above that need sessions beside what their list is about.
+const NEED_SESSIONS: &[&str] = &[
+    "delay::a_lock_rests_after_the_expiry_of_a_session",
+    "delay::there_is_no_delay_when_a_session_is_ended",
+    "verify::each_of_several_tenures_is_verified_by_itself",
+    "force::the_session_of_a_holder_goes_on",
+    "events::the_end_of_a_session_is_a_release_and_its_lapse_an_expiry",
+];
+
+/// Everything that one lock by itself does, all at once: of a store that has nothing that spans locks.
+pub(crate) async fn check_single_locks(store: Store) {
+    let lists = [CORE, MODES, DELAY, NOTES, VERIFY, FORCE, EVENTS].concat();
+    let (sessions, alone): (Vec<_>, Vec<_>) = lists
+        .into_iter()
+        .partition(|(name, _)| NEED_SESSIONS.contains(name));
+    assert_eq!(sessions.len(), NEED_SESSIONS.len());
+    keeps(Arc::clone(&store), alone).await;
+    assert_eq!(
+        store.token_epoch().await.unwrap(),
+        store.token_epoch().await.unwrap()
+    );
+    store.ready().await.unwrap();
+}
+
+/// What spans locks, on a store that does not know it: refused, and nothing taken.
+pub(crate) async fn check_refusals(store: Store) {
+    let unsupported = |err: Option<StoreError>| {
+        assert!(matches!(err, Some(StoreError::Unsupported(_))), "{err:?}");
+    };
+    let session = SessionRequest {
+        holder: request("x", "x").holder,
+        ttl: LONG,
+    };
+    unsupported(store.open_session(session).await.err());
+    unsupported(store.end_session(LeaseId(1)).await.err());
+    unsupported(store.keep_lease_alive(LeaseId(1)).await.err());
+    let within = AcquireRequest {
+        anchor: Anchor::Session(LeaseId(1)),
+        ..request("refused", "x")
+    };
+    unsupported(store.acquire(within).await.err());
+    let all = all::exclusive(&["refused", "refused-too"]);
+    unsupported(store.acquire_all(all).await.err());
+    let page = PageRequest {
+        prefix: String::new(),
+        after: None,
+        limit: 10,
+    };
+    unsupported(store.list(&page).await.err());
+    holds(&store, "refused", "next").await;
 }
 
 /// What every store does.
@@ -185,6 +246,11 @@ pub(crate) async fn check(store: Store) {
         store.token_epoch().await.unwrap()
     );
     store.ready().await.unwrap();
+}
+
+/// Leases by their ids alone.
+pub(crate) async fn check_leases(store: Store) {
+    keeps(store, LEASES.to_vec()).await;
 }
 
 /// Readers and writers, permits, one queue for all modes.

@@ -9,6 +9,8 @@ mod contract;
 mod embedded;
 mod etcd;
 mod memory;
+mod register;
 #[path = "sim/sim.rs"]
 mod sim;
 mod simulation;
+mod vault;

@@ -22,6 +22,7 @@ async fn the_memory_store_keeps_the_contract() {
 
 #[tokio::test(start_paused = true)]
 async fn the_memory_store_keeps_the_contract_of_each_capability() {
+    contract::check_leases(store()).await;
     contract::check_modes(store()).await;
     contract::check_sessions(store()).await;
     contract::check_delay(store()).await;

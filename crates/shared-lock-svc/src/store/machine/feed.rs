@@ -20,13 +20,13 @@ use crate::{
 };
 
 /// Events that a slow receiver may be behind.
-const EVENTS: usize = 4096;
+pub(in crate::store) const EVENTS: usize = 4096;
 
 /// The call that brought a step about.
 #[derive(Default)]
-pub(super) struct Origin {
-    pub(super) trace_id: Option<String>,
-    pub(super) reason: Option<String>,
+pub(in crate::store) struct Origin {
+    pub(in crate::store) trace_id: Option<String>,
+    pub(in crate::store) reason: Option<String>,
 }
 
 /// Tells events in the order of the steps, each once it is safe.
@@ -37,7 +37,7 @@ pub(super) struct Feed {
 }
 
 impl Origin {
-    pub(super) fn call(trace_id: Option<String>) -> Self {
+    pub(in crate::store) fn call(trace_id: Option<String>) -> Self {
         let reason = None;
         Self { trace_id, reason }
     }
@@ -101,7 +101,13 @@ async fn tell_settled(
     }
 }
 
-fn lock_event(key: &LockKey, event: &Event, origin: &Origin, position: u64) -> Option<LockEvent> {
+/// An event as everybody hears of it, if it is one for others.
+pub(in crate::store) fn lock_event(
+    key: &LockKey,
+    event: &Event,
+    origin: &Origin,
+    position: u64,
+) -> Option<LockEvent> {
     let (kind, wish, grant): (_, &Wish, Option<&Grant>) = match event {
         Event::Queued(wish) => (EventKind::Queued, wish, None),
         Event::Granted(grant) => (EventKind::Acquired, &grant.wish, Some(grant)),

@@ -12,7 +12,8 @@ use crate::{
         LockKey, LockPage, LockView, PageRequest, Session, SessionRequest, Verified,
     },
     store::{
-        ForceRelease, LockFeed, LockIndex, LockStore, Release, Renewal, SessionStore, StoreError,
+        Abilities, ForceRelease, LockFeed, LockIndex, LockStore, Release, Renewal, SessionStore,
+        StoreError,
     },
 };
 
@@ -66,6 +67,10 @@ impl<T: OnMachine> LockStore for T {
 
     async fn token_epoch(&self) -> Result<String, StoreError> {
         Ok(self.machine().epoch.clone())
+    }
+
+    fn abilities(&self) -> Abilities {
+        Abilities::ALL
     }
 
     async fn ready(&self) -> Result<(), StoreError> {

@@ -30,7 +30,6 @@ pub(super) async fn a_lock_that_is_not_kept_alive_goes_to_the_next_waiter_and_no
     assert!(second.fencing_token > first.fencing_token);
     let kept = store.keep_alive(&key("expires"), first.lease_id).await;
     assert_eq!(kept.unwrap(), None);
-    assert_eq!(store.keep_lease_alive(first.lease_id).await.unwrap(), None);
     assert!(!release(&store, "expires", &first).await);
     assert!(release(&store, "expires", &second).await);
 }
@@ -40,10 +39,7 @@ pub(super) async fn a_lock_that_is_kept_alive_outlives_its_ttl(store: Store) {
     let tenure = acquired(store.acquire(short("kept")).await);
     for round in 1..=5 {
         sleep_until(started + Duration::from_secs(round)).await;
-        let kept = match round % 2 {
-            0 => store.keep_alive(&key("kept"), tenure.lease_id).await,
-            _ => store.keep_lease_alive(tenure.lease_id).await,
-        };
+        let kept = store.keep_alive(&key("kept"), tenure.lease_id).await;
         let kept = kept.unwrap().expect("the lease lives");
         assert_eq!(kept.ttl, Duration::from_secs(2));
         assert_between(
@@ -64,8 +60,6 @@ pub(super) async fn only_the_lease_that_holds_keeps_a_lock_alive(store: Store) {
     assert_eq!(kept.unwrap(), None);
     for nonsense in [0, -1, 1, i64::MIN, i64::MAX] {
         let kept = store.keep_alive(&key("mine"), LeaseId(nonsense)).await;
-        assert_eq!(kept.unwrap(), None, "{nonsense}");
-        let kept = store.keep_lease_alive(LeaseId(nonsense)).await;
         assert_eq!(kept.unwrap(), None, "{nonsense}");
     }
 }
