@@ -242,10 +242,10 @@ impl Handling {
             return Ok(Next::End(Verdict::Denied(Acquisition::SessionGone)));
         };
         let presence = self.presence().await?;
-        let (meta, question) = (wish.meta(anchored), wish.question());
+        let meta = wish.meta(anchored);
         let alive = wish.core.alive(&presence);
         let grant = (&meta, wish.request.value.as_str());
-        let row = table::acquire(&wish.path, alive, grant, newest_permit, &question);
+        let row = table::acquire(&wish.path, alive, grant, newest_permit);
         let Some((answer, confirmed)) = self.propose_and_keep(row, anchored).await? else {
             return Ok(Next::Look);
         };
@@ -256,7 +256,7 @@ impl Handling {
                 confirmed,
             }));
         }
-        let seen = question.read(&answer)?;
+        let seen = wish.look().await?;
         self.note_presence(&seen, &presence);
         Ok(Next::Judge(seen.into()))
     }

@@ -148,7 +148,7 @@ impl Core {
             let left = (parting, tombstones);
             match &run {
                 Some(run) => table::hand_over(path, hold, run, left, &question),
-                None if scene.queue.is_empty() => table::release(path, hold, left, &question),
+                None if scene.queue.is_empty() => table::release(path, hold, left),
                 None => table::leave(path, hold, left, &question),
             }
         };

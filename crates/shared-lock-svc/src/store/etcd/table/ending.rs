@@ -52,16 +52,15 @@ pub(in super::super) fn hand_over(
     Proposal::of(path, when, then).or_else(otherwise.ops())
 }
 
-/// Ends a tenure when nobody waits.
+/// Ends a tenure when nobody waits. It asks nothing when it fails, as [`super::acquire`].
 pub(in super::super) fn release(
     path: &LockPath,
     hold: &Hold,
     (parting, tombstones): (Parting<'_>, LeaseId),
-    otherwise: &Question<'_>,
 ) -> Proposal {
     let mut then = parting.ops(path, [hold], tombstones);
     then.extend(end(path, hold));
-    Proposal::of(path, [holds(path, hold), nobody_waits(path)], then).or_else(otherwise.ops())
+    Proposal::of(path, [holds(path, hold), nobody_waits(path)], then)
 }
 
 /// Ends a tenure beside others, while somebody waits who does not fit, or cannot be served: whoever
