@@ -149,14 +149,17 @@ impl Core {
             match &run {
                 Some(run) => table::hand_over(path, hold, run, left, &question),
                 None if scene.queue.is_empty() => table::release(path, hold, left),
-                None => table::leave(path, hold, left, &question),
+                None => table::leave(path, hold, left),
             }
         };
         let answer = self.propose_with_tombstones(propose).await?;
         if answer.succeeded {
             return Ok(Proposed::Done);
         }
-        let seen = question.read(&answer)?;
+        let seen = match run {
+            Some(_) => question.read(&answer)?,
+            None => self.look(&question).await?,
+        };
         let still = |seen: &Sight| {
             let mut holds = seen.own_hold.iter().chain(seen.scene.tenures.all());
             holds.any(|seen| seen.is(hold))

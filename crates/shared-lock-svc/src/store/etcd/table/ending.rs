@@ -1,6 +1,6 @@
 //! Rows by which tenures and requests end.
 
-use etcd_client::TxnOp;
+use etcd_client::{Compare, TxnOp};
 
 use super::{
     super::{
@@ -52,15 +52,18 @@ pub(in super::super) fn hand_over(
     Proposal::of(path, when, then).or_else(otherwise.ops())
 }
 
-/// Ends a tenure when nobody waits. It asks nothing when it fails, as [`super::acquire`].
+/// Ends a tenure when nobody waits.
 pub(in super::super) fn release(
     path: &LockPath,
     hold: &Hold,
-    (parting, tombstones): (Parting<'_>, LeaseId),
+    left: (Parting<'_>, LeaseId),
 ) -> Proposal {
-    let mut then = parting.ops(path, [hold], tombstones);
-    then.extend(end(path, hold));
-    Proposal::of(path, [holds(path, hold), nobody_waits(path)], then)
+    end_alone(
+        path,
+        hold,
+        vec![holds(path, hold), nobody_waits(path)],
+        left,
+    )
 }
 
 /// Ends a tenure beside others, while somebody waits who does not fit, or cannot be served: whoever
@@ -68,12 +71,21 @@ pub(in super::super) fn release(
 pub(in super::super) fn leave(
     path: &LockPath,
     hold: &Hold,
+    left: (Parting<'_>, LeaseId),
+) -> Proposal {
+    end_alone(path, hold, vec![holds(path, hold)], left)
+}
+
+/// It asks nothing when it fails, as [`super::acquire`].
+fn end_alone(
+    path: &LockPath,
+    hold: &Hold,
+    when: Vec<Compare>,
     (parting, tombstones): (Parting<'_>, LeaseId),
-    otherwise: &Question<'_>,
 ) -> Proposal {
     let mut then = parting.ops(path, [hold], tombstones);
     then.extend(end(path, hold));
-    Proposal::of(path, [holds(path, hold)], then).or_else(otherwise.ops())
+    Proposal::of(path, when, then)
 }
 
 /// Ends tenures and leaves nothing behind: all that an etcd without space lets pass. Whoever sees

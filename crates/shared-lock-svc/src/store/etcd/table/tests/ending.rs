@@ -148,38 +148,22 @@ async fn a_tenure_ends_by_its_own_token_and_a_release_only_if_nobody_waits() {
     for mode in [Mode::Exclusive, Mode::Shared, permit(3, 1)] {
         let mut world = World::new().await;
         let (path, left) = (world.path.clone(), (PARTING, world.lease));
-        let question = Question::about(&path);
         let hold = world.holds(world.meta(mode)).await;
         let late = Hold {
             token: hold.token - 1,
             ..hold.clone()
         };
         for row in [release, leave] {
-            assert!(
-                !world.passes(row(&path, &late, left, &question)).await,
-                "{mode:?}"
-            );
+            assert!(!world.passes(row(&path, &late, left)).await, "{mode:?}");
         }
         let waiting = world.waits(mode).await;
-        assert!(
-            !world.passes(release(&path, &hold, left, &question)).await,
-            "{mode:?}"
-        );
-        assert!(
-            world.passes(leave(&path, &hold, left, &question)).await,
-            "{mode:?}"
-        );
+        assert!(!world.passes(release(&path, &hold, left)).await, "{mode:?}");
+        assert!(world.passes(leave(&path, &hold, left)).await, "{mode:?}");
         assert!(!world.is_there(hold.key(&path)).await);
         world.delete(path.waiter(&waiting.request)).await;
         let again = world.holds(world.meta(mode)).await;
-        assert!(
-            !world.passes(release(&path, &hold, left, &question)).await,
-            "{mode:?}"
-        );
-        assert!(
-            world.passes(release(&path, &again, left, &question)).await,
-            "{mode:?}"
-        );
+        assert!(!world.passes(release(&path, &hold, left)).await, "{mode:?}");
+        assert!(world.passes(release(&path, &again, left)).await, "{mode:?}");
         let left_over = world.keys().await;
         let remembered = ["shared-lock-done", "shared-lock-done", "shared-lock-ended"];
         assert_eq!(left_over, remembered, "{mode:?}");
@@ -204,12 +188,7 @@ async fn what_ends_is_told_with_cause_trace_and_note() {
             trace_id: Some("trace"),
             ..PARTING
         };
-        let row = release(
-            &path,
-            &hold,
-            (parting, world.lease),
-            &Question::about(&path),
-        );
+        let row = release(&path, &hold, (parting, world.lease));
         assert!(world.passes(row).await);
         let found = world.client.get(path.note(), None).await.unwrap();
         let found = found.kvs().first();

@@ -14,8 +14,8 @@ async fn takes(mode: Mode, beside: &[Mode], change: Change) -> bool {
     }
     let meta = world.meta(mode);
     world.make(change, &meta).await;
-    let (path, question) = (world.path.clone(), world.question());
-    let row = acquire(&path, world.alive(), (&meta, "v"), newest_permit, &question);
+    let path = world.path.clone();
+    let row = acquire(&path, world.alive(), (&meta, "v"), newest_permit);
     let passed = world.passes(row).await;
     let key = match mode {
         Mode::Exclusive => path.meta(),
@@ -58,14 +58,7 @@ async fn a_permit_is_not_taken_over_itself() {
     let mut world = World::new().await;
     let own = world.meta(permit(9, 1));
     let held = world.holds(own.clone()).await;
-    let question = world.question();
-    let row = acquire(
-        &world.path,
-        world.alive(),
-        (&own, "v"),
-        held.token,
-        &question,
-    );
+    let row = acquire(&world.path, world.alive(), (&own, "v"), held.token);
     assert!(!world.passes(row).await);
 }
 
