@@ -180,6 +180,15 @@ impl LockClient {
         }
     }
 
+    /// Ends a session, whoever opened it: all its locks are given back. `false` when it was over already.
+    ///
+    /// # Errors
+    /// The service did not answer.
+    pub async fn end_session(&self, id: &str) -> Result<bool, Error> {
+        let ended = self.call::<ReleasedBody>(&session::end_message(id)).await?;
+        Ok(ended.released)
+    }
+
     /// Renews a lease by hand, if it holds this lock, and tells how much of it is left. A guard does
     /// this by itself; this is for a tenure that was [handed off](LockGuard::hand_off).
     ///

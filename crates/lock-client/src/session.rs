@@ -115,7 +115,7 @@ impl Session {
     pub async fn end(self) -> Result<(), Error> {
         let opened = &self.0;
         opened.lease.end();
-        let message = end_message(&opened.lease);
+        let message = end_message(&opened.lease.id);
         let outcome = release(&opened.client.transport, &message, opened.lease.until()).await;
         opened.settled.store(true, Ordering::Relaxed);
         outcome
@@ -192,7 +192,7 @@ impl Drop for Opened {
         }
         let keeper = &self.client.keeper;
         let (transport, until) = (keeper.transport(), self.lease.until());
-        let message = end_message(&self.lease);
+        let message = end_message(&self.lease.id);
         keeper.run(async move {
             if let Err(failure) = release(&transport, &message, until).await {
                 debug!(error = %failure.into_error(), "a session was not ended; it runs out by itself");
@@ -207,6 +207,7 @@ pub(crate) fn renewal(id: &str) -> Message {
     Message::post(path, &serde_json::json!({}))
 }
 
-fn end_message(lease: &Lease) -> Message {
-    Message::delete(format!("/v1/sessions/{}", lease.id))
+pub(crate) fn end_message(id: &str) -> Message {
+    let id = utf8_percent_encode(id, ENCODED);
+    Message::delete(format!("/v1/sessions/{id}"))
 }

@@ -348,7 +348,9 @@ pub(crate) fn pause(failures: u32) -> Duration {
 }
 
 fn base(url: &str) -> Result<String, String> {
-    let parsed = Url::parse(url).map_err(|error| format!("`{url}`: {error}"))?;
+    let expected =
+        |error| format!("`{url}` is no `http://host:port` or `https://host:port`: {error}");
+    let parsed = Url::parse(url).map_err(expected)?;
     if !matches!(parsed.scheme(), "http" | "https") {
         return Err(format!("`{url}` is neither http:// nor https://"));
     }

@@ -32,12 +32,20 @@ pub(crate) async fn bench(connection: &Connection, bench: &Bench) -> Result<u8, 
     let [half, most, worst] = [0.5, 0.99, 1.0].map(|share| share_of(&times, share));
     match connection.output {
         Output::Json => output::json(&json!({
-            "acquired": times.len(), "seconds": elapsed.as_secs_f64(), "per_second": rate,
+            "concurrency": bench.concurrency, "acquired": times.len(), "seconds": elapsed.as_secs_f64(), "per_second": rate,
             "acquire_ms": { "p50": ms(half), "p99": ms(most), "max": ms(worst) },
         }))?,
         _ => output::table(
-            ["LOCKS", "PER SECOND", "ACQUIRE P50", "P99", "MAX"],
+            [
+                "AT ONCE",
+                "LOCKS",
+                "PER SECOND",
+                "ACQUIRE P50",
+                "P99",
+                "MAX",
+            ],
             &[[
+                bench.concurrency.to_string(),
                 times.len().to_string(),
                 format!("{rate:.0}"),
                 format!("{:.1}ms", ms(half)),

@@ -12,14 +12,15 @@ const EXIT_CODES: &str = "\
 Exit codes:
     0  done; of `run`: the command's own code, or 128 and its signal
     1  anything that has no code of its own; of `verify`: not the current tenure
-    2  the command line is wrong
+    2  the command line, or a setting, is wrong
    69  the lock service is away or in trouble
    75  the lock was not acquired: somebody else has it, and the wait is over
    76  the lock was lost; of `run`: the command was stopped
    77  the lock service refuses: it does not know us, or will not let us
   126  the command cannot be started
   127  the command is not found
-  130  interrupted while waiting: 128 and the number of the signal";
+  130  interrupted while waiting: 128 and the number of the signal
+  141  whoever reads our output has gone";
 
 /// Locks of shared-lock-svc: run a command under a lock, look at locks, find out what is wrong.
 #[derive(Debug, Parser)]
@@ -69,7 +70,7 @@ pub(crate) struct Connection {
     )]
     pub(crate) bearer_token_file: Option<PathBuf>,
     /// How long a server may take to answer.
-    #[arg(long, global = true, value_parser = duration, default_value = "2s", value_name = "TIME")]
+    #[arg(long, global = true, value_parser = some_time, default_value = "2s", value_name = "TIME")]
     pub(crate) timeout: Duration,
     /// What to print: a table for people, JSON for programs.
     #[arg(short, long, global = true, value_enum, default_value_t)]
@@ -125,8 +126,8 @@ pub(crate) enum Command {
 pub(crate) struct Run {
     #[command(flatten)]
     pub(crate) wish: Wish,
-    /// How long the command has between SIGTERM and SIGKILL when the lock is being lost; both come
-    /// before the lock's validity ends [default: a fifth of the TTL, at most 5s].
+    /// How long the command has between SIGTERM and SIGKILL when the lock is being lost, at most half of the
+    /// TTL; both come before the lock's validity ends [default: a fifth of the TTL, at most 5s].
     #[arg(long, value_parser = duration, value_name = "TIME")]
     pub(crate) grace: Option<Duration>,
     /// Exit code when the lock was not acquired.
@@ -280,7 +281,7 @@ pub(crate) enum SessionCommand {
         #[arg(env = "LOCK_SESSION_ID")]
         id: String,
     },
-    /// End a session and give all its locks back.
+    /// End a session and give all its locks back. Safe to repeat.
     End {
         /// The session.
         #[arg(env = "LOCK_SESSION_ID")]
@@ -297,6 +298,9 @@ pub(crate) struct Doctor {
 }
 
 /// Take and give back locks as fast as the service lets us.
+///
+/// Each of those at once asks anew as soon as it was answered: a time to acquire is the service's own with
+/// `--concurrency 1`, and with more of them mostly that of standing in line for its processor.
 #[derive(Debug, Args)]
 pub(crate) struct Bench {
     /// How many at once.
@@ -332,6 +336,12 @@ fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || "expected a time such as `500ms`, `10s` or `1m30s`".to_owned();
     let time: jiff::SignedDuration = text.parse().map_err(|_| wrong())?;
     Duration::try_from(time).map_err(|_| wrong())
+}
+
+fn some_time(text: &str) -> Result<Duration, String> {
+    let time = duration(text)?;
+    let some = (!time.is_zero()).then_some(time);
+    some.ok_or_else(|| "must be longer than nothing".to_owned())
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {

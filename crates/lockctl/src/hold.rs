@@ -2,14 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use lock_client::{LockClient, SessionOptions, Tenure};
+use lock_client::{LockClient, LockGuard, SessionOptions, Tenure};
 use serde_json::json;
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::{self, Acquire, Connection, Keepalive, Output, Release, Verify, Wire};
 use crate::connect;
 use crate::exit::{Failure, SIGNALLED, UNAVAILABLE, WRONG};
 use crate::output::{self, human};
+use crate::signals::Signals;
 use crate::waiting;
 
 /// When a renewal is tried again that found the service in trouble.
@@ -17,8 +17,7 @@ const RETRY: Duration = Duration::from_millis(300);
 
 pub(crate) async fn acquire(connection: &Connection, acquire: &Acquire) -> Result<u8, Failure> {
     let client = connect::client(connection)?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
+    let mut signals = Signals::listen()?;
     let taken = async {
         match &acquire.session {
             None => waiting::acquire(connection, &client, &acquire.wish).await,
@@ -36,20 +35,24 @@ pub(crate) async fn acquire(connection: &Connection, acquire: &Acquire) -> Resul
     };
     let guard = tokio::select! {
         guard = taken => guard,
-        _ = interrupt.recv() => Err(Failure::new(SIGNALLED + 2, "interrupted while waiting")),
-        _ = terminate.recv() => Err(Failure::new(SIGNALLED + 15, "interrupted while waiting")),
+        signal = signals.ending() => Err(Failure::new(SIGNALLED + signal, "interrupted while waiting")),
     };
-    let guard = match guard {
-        Ok(guard) => guard,
-        Err(failure) => {
-            connect::close(client).await;
-            return Err(failure);
-        }
-    };
-    let (remaining, note) = (guard.remaining(), guard.note().map(str::to_owned));
-    let tenure = guard.hand_off();
+    let told = guard.and_then(|guard| {
+        tell(connection, &guard)?;
+        // A lock that nobody was told of is given back instead.
+        guard.hand_off();
+        Ok(0)
+    });
+    if told.is_err() {
+        connect::close(client).await;
+    }
+    told
+}
+
+fn tell(connection: &Connection, guard: &LockGuard) -> Result<(), Failure> {
+    let (tenure, remaining) = (guard.tenure().clone(), guard.remaining());
     match connection.output {
-        Output::Json => output::json(&with_remaining(&tenure, remaining, note.as_deref()))?,
+        Output::Json => output::json(&with_remaining(&tenure, remaining, guard.note()))?,
         Output::Env => output::exports(&[
             ("LOCK_KEY", tenure.key),
             ("LOCK_FENCING_TOKEN", tenure.fencing_token.to_string()),
@@ -66,7 +69,7 @@ pub(crate) async fn acquire(connection: &Connection, acquire: &Acquire) -> Resul
             ]],
         )?,
     }
-    Ok(0)
+    Ok(())
 }
 
 pub(crate) async fn keepalive(
@@ -93,8 +96,7 @@ async fn keep(
     client: &LockClient,
     keepalive: &Keepalive,
 ) -> Result<u8, Failure> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
+    let mut signals = Signals::listen()?;
     let mut until = Instant::now();
     loop {
         let sent = Instant::now();
@@ -109,8 +111,7 @@ async fn keep(
         };
         tokio::select! {
             () = tokio::time::sleep(pause) => (),
-            _ = interrupt.recv() => return Ok(0),
-            _ = terminate.recv() => return Ok(0),
+            _ = signals.ending() => return Ok(0),
         }
     }
 }

@@ -11,18 +11,29 @@ mod manual;
 mod output;
 mod run;
 mod session;
+mod signals;
 mod waiting;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
 
-use crate::cli::{Arguments, Command};
-use crate::exit::{Failure, WRONG};
+use crate::cli::{Arguments, Command, Output, Session, SessionCommand};
+use crate::exit::{Failure, USAGE, WRONG};
+use crate::output::printable;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        // Told in clap's own words, it would name the command that is hidden.
+        Err(error) if error.kind() == ErrorKind::MissingSubcommand => {
+            let _ = write!(io::stderr(), "{}", Arguments::command().render_help());
+            return ExitCode::from(USAGE);
+        }
+        Err(error) => error.exit(),
+    };
     // It becomes another program: no runtime, no threads.
     if let Command::Shim(shim) = &arguments.command {
         return ExitCode::from(run::shim::become_command(shim));
@@ -38,7 +49,9 @@ fn main() -> ExitCode {
     match outcome {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
-            let _ = writeln!(io::stderr(), "lockctl: {}", failure.why);
+            if !failure.why.is_empty() {
+                let _ = writeln!(io::stderr(), "lockctl: {}", printable(&failure.why));
+            }
             ExitCode::from(failure.code)
         }
     }
@@ -47,6 +60,10 @@ fn main() -> ExitCode {
 /// The exit code, or why there is none but a failure's.
 async fn perform(arguments: Arguments) -> Result<u8, Failure> {
     let connection = &arguments.connection;
+    if connection.output == Output::Env && !is_for_a_shell(&arguments.command) {
+        let why = "`--output env` is for `acquire` and `session open`";
+        return Err(Failure::new(USAGE, why));
+    }
     match &arguments.command {
         Command::Run(run) => run::run(connection, run).await,
         Command::Acquire(acquire) => hold::acquire(connection, acquire).await,
@@ -63,5 +80,14 @@ async fn perform(arguments: Arguments) -> Result<u8, Failure> {
         Command::Completion(completion) => manual::completion(completion),
         Command::Man => manual::man(),
         Command::Shim(_) => Ok(0),
+    }
+}
+
+/// Whether it has something for a shell to `eval`.
+fn is_for_a_shell(command: &Command) -> bool {
+    match command {
+        Command::Acquire(_) => true,
+        Command::Session(Session { command }) => matches!(command, SessionCommand::Open { .. }),
+        _ => false,
     }
 }

@@ -1,6 +1,6 @@
 //! `completion` and `man`: made from the command line itself.
 
-use std::io;
+use std::io::{self, Write};
 
 use clap::CommandFactory;
 
@@ -9,7 +9,9 @@ use crate::exit::Failure;
 
 pub(crate) fn completion(completion: &Completion) -> Result<u8, Failure> {
     let mut command = Arguments::command();
-    clap_complete::generate(completion.shell, &mut command, "lockctl", &mut io::stdout());
+    let mut script = Vec::new();
+    clap_complete::generate(completion.shell, &mut command, "lockctl", &mut script);
+    io::stdout().write_all(&script)?;
     Ok(0)
 }
 

@@ -2,7 +2,6 @@
 
 mod child;
 pub(crate) mod shim;
-mod signals;
 
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
@@ -10,11 +9,11 @@ use std::time::{Duration, Instant};
 use lock_client::{Error, LockClient, LockGuard};
 
 use self::child::Child;
-use self::signals::Signals;
 use crate::cli::{Connection, Run};
 use crate::connect;
-use crate::exit::{Failure, LOST, NOT_ACQUIRED, SIGNALLED};
+use crate::exit::{Failure, LOST, NOT_ACQUIRED, SIGNALLED, USAGE};
 use crate::output::{human, printable};
+use crate::signals::Signals;
 use crate::waiting;
 
 /// Longest default time between SIGTERM and SIGKILL.
@@ -24,6 +23,11 @@ const LONGEST_GRACE: Duration = Duration::from_secs(5);
 const LAST: Duration = Duration::from_millis(200);
 
 pub(crate) async fn run(connection: &Connection, run: &Run) -> Result<u8, Failure> {
+    if run.grace.is_some_and(|grace| grace > run.wish.ttl / 2) {
+        // Between two renewals no more may be left.
+        let why = "`--grace` must be at most half of `--ttl`";
+        return Err(Failure::new(USAGE, why));
+    }
     let mut signals = Signals::listen()?;
     let client = connect::client(connection)?;
     let outcome = under_lock(connection, &client, run, &mut signals).await;

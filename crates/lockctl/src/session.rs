@@ -1,11 +1,11 @@
 //! `session`: one lease that carries many locks.
 
-use lock_client::SessionOptions;
+use lock_client::{Error, SessionOptions};
 use serde_json::json;
 
 use crate::cli::{Connection, Output, Session, SessionCommand};
 use crate::connect;
-use crate::exit::Failure;
+use crate::exit::{Failure, LOST};
 use crate::hold::millis;
 use crate::output::{self, human};
 
@@ -32,7 +32,11 @@ pub(crate) async fn session(connection: &Connection, session: &Session) -> Resul
             }
         }
         SessionCommand::Keepalive { id } => {
-            let adopted = client.adopt_session(id, SessionOptions::default()).await?;
+            let adopted = client.adopt_session(id, SessionOptions::default()).await;
+            let adopted = adopted.map_err(|error| match error {
+                Error::Lost { key } => Failure::new(LOST, format!("session `{key}` is over")),
+                error => error.into(),
+            })?;
             let left = adopted.remaining();
             adopted.hand_off();
             match connection.output {
@@ -43,11 +47,11 @@ pub(crate) async fn session(connection: &Connection, session: &Session) -> Resul
             }
         }
         SessionCommand::End { id } => {
-            let adopted = client.adopt_session(id, SessionOptions::default()).await?;
-            adopted.end().await?;
+            let ended = client.end_session(id).await?;
             match connection.output {
-                Output::Json => output::json(&json!({ "session_id": id, "ended": true }))?,
-                _ => output::line("ended")?,
+                Output::Json => output::json(&json!({ "session_id": id, "ended": ended }))?,
+                _ if ended => output::line("ended")?,
+                _ => output::line("it was over already")?,
             }
         }
     }

@@ -5,6 +5,7 @@ mod app;
 mod completion;
 mod doctor;
 mod ending;
+mod misuse;
 mod recipes;
 mod running;
 mod scripts;
