@@ -20,7 +20,7 @@ mod unreadable;
 mod wish;
 mod worker;
 #[cfg(test)]
-mod world;
+pub(crate) mod world;
 
 use std::{
     collections::HashMap,
@@ -53,6 +53,7 @@ use crate::{
     hostname::Prefix,
     locks::{LockError, PrefixLocks},
     metrics::Metrics,
+    policy::{Policies, Policy},
     store::DocumentStore,
 };
 
@@ -65,7 +66,7 @@ const BATCH_BYTES: usize = 384 * 1024;
 const GRACE: Duration = Duration::from_millis(50);
 
 /// How the numbers are given out.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Limits {
     /// How long a lock is kept while others may want it.
     pub max_hold: Duration,
@@ -85,6 +86,8 @@ pub struct Limits {
     pub without_locks: WithoutLocks,
     /// How long a prefix is left alone before what is pending is cleared away.
     pub idle: Duration,
+    /// What holds for which prefix.
+    pub policies: Policies,
 }
 
 /// What to do while the lock service is away.
@@ -134,6 +137,7 @@ struct SharedLimits {
     pace: Pace,
     without_locks: WithoutLocks,
     idle: Duration,
+    policies: Policies,
 }
 
 impl Allocator {
@@ -163,6 +167,7 @@ impl Allocator {
             },
             without_locks: limits.without_locks,
             idle: limits.idle,
+            policies: limits.policies,
         };
         Self {
             shared: Arc::new(Shared {
@@ -240,6 +245,11 @@ impl Allocator {
         }
     }
 
+    /// What holds for `prefix` at present.
+    pub(crate) fn policy(&self, prefix: &Prefix) -> Policy {
+        self.shared.limits.policies.of(prefix)
+    }
+
     /// Settles and clears what is pending at `prefix`, whoever left it.
     pub(crate) async fn sweep(&self, prefix: Prefix) {
         let shared = Arc::clone(&self.shared);
@@ -265,6 +275,7 @@ impl Allocator {
         let bytes = body.len() + ENTRY_BYTES + NUMBER_BYTES * wish.want.numbers();
         let job = Job {
             id: 0,
+            policy: Arc::new(self.shared.limits.policies.of(&wish.prefix)),
             owner: key.map_or_else(|| Owner::Request(request_id.to_owned()), Owner::Key),
             body_hash: hex::encode(Sha256::digest(&body)),
             want: wish.want,

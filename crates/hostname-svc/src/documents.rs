@@ -12,7 +12,7 @@ mod retirement;
 mod stem;
 
 pub use self::{
-    counter::{CounterDocument, Entry, GivenUp, Skip, SkipReason},
+    counter::{CounterDocument, CounterFormat, Entry, GivenUp, Skip, SkipReason},
     fence::Fence,
     format::Format,
     key::{IdemDocument, KeyHash, Owner},

@@ -1,10 +1,10 @@
 //! The values of a hostname and the rules that make it readable one way only. No I/O.
 //!
-//! A hostname is `<application><role><counter><environment>`, one RFC 1123 label. The rules of the
-//! parts are chosen so that its counter is always its *last* run of digits: a role never ends in a
-//! digit and an environment has none. So a hostname says its counter, its environment and its
-//! [`Stem`] (application and role together) beyond doubt. Where the stem is cut into application and
-//! role it cannot say, so a registry of stems keeps (`web`, `app`) and (`we`, `bapp`) apart.
+//! A hostname is `<application><role><counter><environment>`, or what a policy makes of these parts
+//! ([`Shape`]), one RFC 1123 label. The rules are chosen so that its counter is always its *last* run of
+//! digits: what stands before it does not end in a digit, and what stands behind it has none. So a
+//! hostname says its counter and what surrounds it beyond doubt. Where the text before it is cut into
+//! application and role it cannot say, so a registry keeps (`web`, `app`) and (`we`, `bapp`) apart.
 //!
 //! Hyphens are allowed inside a part, one at a time: they are no digits, so they change nothing in the
 //! reasoning above, and a label made of such parts neither begins nor ends with one (RFC 1123) nor has
@@ -13,12 +13,16 @@
 #[cfg(test)]
 mod ambiguity;
 mod part;
+mod shape;
 
 use std::{fmt, num::NonZeroU64};
 
 use serde::{Deserialize, Serialize};
 
-pub use self::part::{Application, Environment, InvalidField, Role};
+pub use self::{
+    part::{Application, Environment, InvalidField, Role},
+    shape::{Shape, Surroundings, Template},
+};
 
 /// Longest DNS label (RFC 1035).
 const LABEL_MAX: usize = 63;
@@ -63,25 +67,15 @@ impl Prefix {
         Ok(prefix)
     }
 
-    /// The hostname with this counter; `None` beyond the [`last`](Self::last) one.
-    pub fn hostname(&self, counter: Counter) -> Option<Hostname> {
-        let name = format!(
-            "{}{}{}{}",
-            self.application, self.role, counter, self.environment
-        );
-        (counter.get() <= self.last()).then_some(Hostname(name))
+    /// Its hostname where no policy says otherwise.
+    #[cfg(test)]
+    pub(crate) fn hostname(&self, counter: Counter) -> Option<Hostname> {
+        Shape::default().hostname(self, counter)
     }
 
-    /// The highest number that a hostname of this prefix can have.
+    /// The highest number that a hostname of this prefix can have, whatever its shape.
     pub fn last(&self) -> u64 {
-        let digits = u32::try_from(LABEL_MAX - self.len()).unwrap_or(u32::MAX);
-        let all_nines = 10_u64.checked_pow(digits).map(|beyond| beyond - 1);
-        all_nines.map_or(COUNTER_MAX, |last| last.min(COUNTER_MAX))
-    }
-
-    /// What is written in front of the counter.
-    pub fn stem(&self) -> Stem {
-        Stem(format!("{}{}", self.application, self.role))
+        Shape::default().last(self)
     }
 
     fn len(&self) -> usize {
@@ -95,23 +89,15 @@ impl fmt::Display for Prefix {
     }
 }
 
-/// Application and role as they stand in a hostname, without the cut between them.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Stem(String);
-
-impl Stem {
-    /// The stem as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
 /// The number in a hostname: 1, 2, 3 … of its prefix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Counter(NonZeroU64);
 
 impl Counter {
+    /// The first number of all.
+    pub const FIRST: Self = Self(NonZeroU64::MIN);
+
     /// The counter `number`; `None` for 0, which no hostname has.
     pub fn new(number: u64) -> Option<Self> {
         NonZeroU64::new(number).map(Self)
@@ -190,6 +176,10 @@ mod tests {
         .unwrap()
     }
 
+    fn surroundings(prefix: &Prefix) -> Surroundings {
+        Shape::default().template.surroundings(prefix)
+    }
+
     /// Reads a hostname as the rules promise that it can be read.
     fn decode(hostname: &Hostname) -> (String, u64, String) {
         let text = hostname.as_str();
@@ -224,18 +214,19 @@ mod tests {
         let words = [
             "a", "b", "ab", "ba", "a1a", "1a", "a-b", "a1", "1", "b-1", "1-a",
         ];
-        let mut names: HashMap<Hostname, (Stem, Environment)> = HashMap::new();
+        let mut names: HashMap<Hostname, Surroundings> = HashMap::new();
         for (a, r, e) in triples(&words) {
             let (Ok(role), Ok(environment)) = (Role::try_from(r), Environment::try_from(e)) else {
                 continue;
             };
-            let prefix = Prefix::new(application(&a).unwrap(), role, environment.clone()).unwrap();
+            let prefix = Prefix::new(application(&a).unwrap(), role, environment).unwrap();
+            if Shape::default().template.check_digits(&prefix).is_err() {
+                continue;
+            }
             for number in 1..=125 {
                 let name = prefix.hostname(Counter::new(number).unwrap()).unwrap();
-                let owner = names
-                    .entry(name.clone())
-                    .or_insert((prefix.stem(), environment.clone()));
-                assert_eq!(*owner, (prefix.stem(), environment.clone()), "{name}");
+                let owner = names.entry(name.clone()).or_insert(surroundings(&prefix));
+                assert_eq!(*owner, surroundings(&prefix), "{name}");
             }
         }
     }

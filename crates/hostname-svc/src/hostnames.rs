@@ -21,9 +21,10 @@ pub use self::{
 use crate::{
     allocator::{AllocateError, Allocation, Allocator, Want, Wish, read},
     documents::{Format, GivenUp, KeyHash, Moment, Record, Retirement, StoredRecord, layout},
-    hostname::{Counter, Hostname, Prefix},
+    hostname::{Counter, Hostname, InvalidField, Prefix, Shape},
     locks::LockError,
     metrics::Metrics,
+    policy::Policy,
     store::{DocumentStore, Read, StoreError},
 };
 
@@ -66,6 +67,9 @@ pub enum HostnameError {
     /// There will be no name.
     #[error("{0}")]
     GivenUp(GivenUp),
+    /// The policy of the prefix does not allow it.
+    #[error("the policy of the prefix does not allow it")]
+    NotAllowed(Vec<InvalidField>),
     /// It was given out, and its record was deleted.
     #[error(
         "the hostname {0} was given out; its record was deleted by hand, and the name stays taken"
@@ -125,7 +129,10 @@ impl Hostnames {
             (None, _) => None,
         };
         let request_id = new_request_id();
-        self.in_time(self.stems.check(&wish.prefix)).await?;
+        let policy = self.admit(&wish.prefix)?;
+        check_numbers(&wish, &policy)?;
+        self.in_time(self.stems.check(&wish.prefix, &policy.shape))
+            .await?;
         let allocated = self.allocator.allocate(wish, key, &request_id, deadline);
         match allocated.await? {
             Allocation::Named(records) => match records.first() {
@@ -149,9 +156,10 @@ impl Hostnames {
         prefix: &Prefix,
         count: usize,
     ) -> Result<Vec<(Counter, Hostname)>, HostnameError> {
+        let policy = self.admit(prefix)?;
         self.in_time(async {
-            self.stems.check(prefix).await?;
-            preview::next(&self.store, prefix, count).await
+            self.stems.check(prefix, &policy.shape).await?;
+            preview::next(&self.store, prefix, &policy, count).await
         })
         .await
     }
@@ -165,9 +173,10 @@ impl Hostnames {
         prefix: &Prefix,
         chosen: &[Counter],
     ) -> Result<Outlook, HostnameError> {
+        let policy = self.admit(prefix)?;
         self.in_time(async {
-            self.stems.check(prefix).await?;
-            preview::import(&self.store, prefix, chosen).await
+            self.stems.check(prefix, &policy.shape).await?;
+            preview::import(&self.store, prefix, &policy, chosen).await
         })
         .await
     }
@@ -273,7 +282,9 @@ impl Hostnames {
         floor: u64,
     ) -> Result<PrefixState, HostnameError> {
         let deadline = Instant::now() + self.budget;
-        self.in_time(self.stems.check(&prefix)).await?;
+        let policy = self.admit(&prefix)?;
+        self.in_time(self.stems.check(&prefix, &policy.shape))
+            .await?;
         let request_id = new_request_id();
         let raised = self
             .allocator
@@ -295,6 +306,18 @@ impl Hostnames {
         self.allocator.close(within).await;
     }
 
+    /// What the next hostnames of a prefix look like.
+    pub fn shape(&self, prefix: &Prefix) -> Shape {
+        self.allocator.policy(prefix).shape
+    }
+
+    /// What holds for a prefix, if hostnames of it may be given out.
+    fn admit(&self, prefix: &Prefix) -> Result<Policy, HostnameError> {
+        let policy = self.allocator.policy(prefix);
+        policy.check(prefix).map_err(HostnameError::NotAllowed)?;
+        Ok(policy)
+    }
+
     async fn in_time<T>(
         &self,
         call: impl Future<Output = Result<T, HostnameError>>,
@@ -304,6 +327,21 @@ impl Hostnames {
             Err(_) => Err(AllocateError::Timeout.into()),
         }
     }
+}
+
+/// Chosen numbers must have hostnames.
+fn check_numbers(wish: &Wish, policy: &Policy) -> Result<(), HostnameError> {
+    let Want::Chosen(chosen) = &wish.want else {
+        return Ok(());
+    };
+    let last = policy.shape.last(&wish.prefix);
+    if chosen.iter().all(|number| number.get() <= last) {
+        return Ok(());
+    }
+    let allowed = format!("the highest number of this prefix is {last}");
+    Err(HostnameError::NotAllowed(vec![InvalidField::new(
+        "counters", allowed,
+    )]))
 }
 
 fn new_request_id() -> String {
@@ -322,7 +360,9 @@ impl HostnameError {
         match self {
             Self::KeyReused => "key_reused",
             Self::Failed(AllocateError::Ambiguous(_)) => "ambiguous_prefix",
+            Self::GivenUp(GivenUp::Quota) => "quota_exceeded",
             Self::GivenUp(_) => "given_up",
+            Self::NotAllowed(_) => "not_allowed",
             Self::Failed(AllocateError::QueueFull) => "queue_full",
             Self::Failed(AllocateError::Lock(LockError::Timeout)) => "lock_timeout",
             Self::Failed(

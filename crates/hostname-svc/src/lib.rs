@@ -14,6 +14,7 @@ pub mod hostnames;
 pub mod http;
 pub mod locks;
 pub mod metrics;
+pub mod policy;
 pub mod settings;
 pub mod store;
 
@@ -52,7 +53,9 @@ const POISONED: &str = "the store failed to write; the next start will copy it b
 /// It could not start, or its store failed: then only a new process may go on.
 pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     server::check(settings.listen, &settings.server, Settings::PREFIX)?;
-    let limits = settings.allocation.limits(settings.lock.outage);
+    let (policies, policy_file) = settings.policies()?;
+    let limits = settings.allocation.limits(settings.lock.outage, policies);
+    let budget = limits.budget;
     let shutdown = server::shutdown_signal()?;
     let registry = service_kit::metrics::registry()?;
     let metrics = Metrics::register(&registry)?;
@@ -75,7 +78,7 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
         store: Arc::clone(&store),
     };
     let allocator = Allocator::new(Arc::clone(&store), locks, metrics.clone(), instance, limits);
-    let hostnames = Arc::new(Hostnames::new(store, allocator, metrics, limits.budget));
+    let hostnames = Arc::new(Hostnames::new(store, allocator, metrics.clone(), budget));
     let parts = Parts {
         listener: server::bind(settings.listen, &settings.server, Settings::PREFIX)?,
         health: Health::new(vec![Arc::new(readiness)]),
@@ -91,6 +94,7 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
                 .await
         }
     });
+    let following = policy_file.map(|file| tokio::spawn(file.follow(metrics.policy_reloads)));
     let mut failed = None;
     let down = async {
         tokio::select! {
@@ -104,6 +108,7 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     sweeper.abort();
     watching_store.abort();
     watching_locks.abort();
+    following.iter().for_each(|task| task.abort());
     hostnames.close(CLOSING).await;
     match failed {
         Some(why) => bail!(why),

@@ -37,6 +37,8 @@ pub struct Metrics {
     pub lock_failures: IntCounterVec,
     /// Turns at a prefix that went on without its lock.
     pub turns_without_lock: IntCounter,
+    /// Changes of the file of policies.
+    pub policy_reloads: IntCounterVec,
     /// Prefixes whose numbers are nearly used up.
     pub nearly_full: IntGauge,
     /// Whether a dependency answers.
@@ -140,6 +142,16 @@ impl Metrics {
                 IntCounter::new(
                     "hostname_turns_without_lock_total",
                     "Turns at a prefix that went on by check-and-set alone.",
+                )?,
+            )?,
+            policy_reloads: added(
+                registry,
+                IntCounterVec::new(
+                    Opts::new(
+                        "hostname_policy_reloads_total",
+                        "How often the file of policies had changed, by what became of it.",
+                    ),
+                    &["result"],
                 )?,
             )?,
             nearly_full: added(

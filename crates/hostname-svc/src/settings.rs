@@ -17,6 +17,7 @@ use vault_kv::{Auth, InvalidOption, VaultOptions};
 use crate::{
     allocator::{Limits, WithoutLocks},
     locks::PrefixLocks,
+    policy::{Policies, PolicyFile},
 };
 
 /// The least time in which anything can be done, in milliseconds.
@@ -43,6 +44,8 @@ settings! {
         pub listen: SocketAddr => Setting::env("LISTEN").default("127.0.0.1:8081").allowed("an address and a port such as `127.0.0.1:8081`"),
         /// Where the hostnames are.
         pub store: StoreType => Setting::env("STORE").default("vault").allowed("`vault` or `embedded`"),
+        /// File of policies: what hostnames look like and how many a prefix may have. It is read again when it changes.
+        pub policy_file: Option<PathBuf> => Setting::env("POLICY_FILE").allowed("a file as docs/operations.md describes it"),
         /// Directory of the store `embedded`; one process at a time has it.
         pub data_dir: PathBuf => Setting::env("DATA_DIR").default(".holdfast/hostname").allowed("a directory that is there or can be made"),
     }
@@ -147,6 +150,26 @@ impl ServiceSettings for Settings {
 
     fn telemetry(&self) -> &TelemetrySettings {
         &self.telemetry
+    }
+}
+
+impl Settings {
+    /// The policies of all prefixes, and what follows their file if there is one.
+    ///
+    /// # Errors
+    /// The file cannot be used.
+    pub fn policies(&self) -> Result<(Policies, Option<PolicyFile>), SettingsError> {
+        let Some(path) = &self.policy_file else {
+            return Ok((Policies::default(), None));
+        };
+        match Policies::read(path) {
+            Ok((policies, file)) => Ok((policies, Some(file))),
+            Err(wrong) => Err(SettingsError(format!(
+                "setting policy_file ({}_POLICY_FILE) is `{}`, which cannot be used: {wrong}",
+                Self::PREFIX,
+                path.display()
+            ))),
+        }
     }
 }
 
@@ -265,7 +288,7 @@ impl VaultSettings {
 
 impl AllocationSettings {
     /// The limits of the allocation.
-    pub fn limits(&self, without_locks: WithoutLocks) -> Limits {
+    pub fn limits(&self, without_locks: WithoutLocks, policies: Policies) -> Limits {
         Limits {
             max_hold: self.max_hold.0,
             budget: self.budget.0,
@@ -276,6 +299,7 @@ impl AllocationSettings {
             store_silence: self.store_timeout.0,
             without_locks,
             idle: Duration::from_secs(1),
+            policies,
         }
     }
 }

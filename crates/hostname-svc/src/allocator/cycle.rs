@@ -225,7 +225,7 @@ impl Cycle {
             Answer::GivenUp(failed)
         } else {
             let records = pending.numbers.iter().filter_map(|&counter| {
-                let hostname = self.prefix.hostname(counter)?;
+                let hostname = self.counter.hostname(&self.prefix, counter)?;
                 Some(pending.record(&self.prefix, counter, hostname))
             });
             Answer::Named(records.collect())

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     breaker::REFUSAL,
-    documents::layout,
+    documents::{CounterDocument, layout},
     hostname::Prefix,
     store::{DocumentPath, DocumentStore, Read, StoreError, Write},
 };
@@ -163,7 +163,11 @@ async fn perform(
         Request::ReadRecord(hostname) => read(store, &layout::record(hostname))
             .await
             .map(Reply::Record),
-        Request::WriteCounter { cas, counter } => match begin(store, prefix, *cas).await {
+        Request::WriteCounter {
+            cas,
+            counter,
+            opens,
+        } => match begin(store, prefix, counter, *opens).await {
             Ok(()) => write(store, &layout::counter(prefix), *cas, &**counter).await,
             Err(error) => Err(error),
         },
@@ -177,16 +181,22 @@ async fn perform(
     (call.id, reply)
 }
 
-/// What goes before the first write of a counter.
+/// What goes before the first write of a counter, and before the first of each form of its hostnames.
 async fn begin(
     store: &Arc<dyn DocumentStore>,
     prefix: &Prefix,
-    cas: u64,
+    counter: &CounterDocument,
+    opens: bool,
 ) -> Result<(), AllocateError> {
-    match cas {
-        0 => register_stem(store, prefix).await,
-        _ => Ok(()),
+    if !opens {
+        return Ok(());
     }
+    let first = counter.shape(1);
+    for shape in counter.shapes.values().chain([&first]) {
+        let surroundings = shape.template.surroundings(prefix);
+        register_stem(store, prefix, &surroundings).await?;
+    }
+    Ok(())
 }
 
 /// A pause before something is tried again for the first time.

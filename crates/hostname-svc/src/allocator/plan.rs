@@ -1,11 +1,12 @@
 //! The counter's next version, as a function of what is known: no I/O, no clock.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, num::NonZeroU64};
 
 use crate::{
     allocator::{Want, cycle::Job},
     documents::{CounterDocument, Entry, Fence, GivenUp, Owner, Skip, SkipReason},
-    hostname::{Counter, Prefix},
+    hostname::{Counter, Prefix, Shape},
+    policy::Policy,
 };
 
 /// How often an allocation is moved away from a number that somebody else has, before it is given up.
@@ -31,8 +32,10 @@ pub(crate) struct Plan {
     pub(crate) skipped: BTreeMap<SkipReason, u64>,
     /// How many it passes over.
     pub(crate) passed: u64,
-    /// Jobs for which no number was left: places in `wanted`.
-    pub(crate) exhausted: Vec<usize>,
+    /// Jobs for which there is no number, and why: places in `wanted`.
+    pub(crate) refused: Vec<(usize, GivenUp)>,
+    /// Some of its numbers are the first ones of their form.
+    pub(crate) opens: bool,
     /// The epoch of the fence that it leaves behind, when it is another.
     pub(crate) left_epoch: Option<String>,
 }
@@ -71,6 +74,7 @@ pub(crate) fn plan(
             pending: Vec::new(),
             skipped: counter.skipped.clone(),
             passed: counter.passed.clone(),
+            shapes: counter.shapes.clone(),
         },
         skipped: BTreeMap::new(),
         passed: 0,
@@ -88,14 +92,15 @@ pub(crate) fn plan(
             Outcome::Taken(taken) => next.replace(entry, taken),
         }
     }
-    let exhausted = (0..wanted.len())
-        .filter(|&place| !next.allocate(wanted[place], fence))
+    let refused = (0..wanted.len())
+        .filter_map(|place| Some((place, next.allocate(wanted[place], fence).err()?)))
         .collect();
     Ok(Plan {
+        opens: next.counter.shapes.len() > counter.shapes.len(),
         counter: next.counter,
         skipped: next.skipped,
         passed: next.passed,
-        exhausted,
+        refused,
         left_epoch,
     })
 }
@@ -108,10 +113,20 @@ struct Next<'a> {
 }
 
 impl Next<'_> {
-    /// The next number, unless its hostname would be too long.
+    /// The next number of the form that the last one had, unless its hostname would be too long.
     fn take(&mut self) -> Option<Counter> {
-        let number = Counter::new(self.counter.value.checked_add(1)?)?;
-        self.prefix.hostname(number)?;
+        let shape = self.counter.shape(self.counter.value);
+        self.take_of(&shape)
+    }
+
+    fn take_of(&mut self, shape: &Shape) -> Option<Counter> {
+        let number = Counter::new(shape.next_after(self.counter.value)?)?;
+        shape.hostname(self.prefix, number)?;
+        if self.counter.shape(number.get()) != *shape {
+            // Between two forms there are no steps.
+            self.passed += self.counter.pass_to(number.get() - 1);
+            self.counter.form(number.get(), shape);
+        }
         self.counter.value = number.get();
         Some(number)
     }
@@ -166,21 +181,26 @@ impl Next<'_> {
         self.counter.pending.push(moved);
     }
 
-    /// Whether there was a number for each that is wanted.
-    fn allocate(&mut self, job: &Job, fence: Option<&Fence>) -> bool {
+    /// Gives a job its numbers, unless there is none for each that is wanted.
+    fn allocate(&mut self, job: &Job, fence: Option<&Fence>) -> Result<(), GivenUp> {
+        if matches!(job.want, Want::Floor(_)) {
+            return Ok(());
+        }
+        let wanted = job.want.numbers() as u64;
+        let within = |quota| self.counter.given().saturating_add(wanted) <= quota;
+        if !job.policy.quota.is_none_or(within) {
+            return Err(GivenUp::Quota);
+        }
         let mut failed = None;
         let numbers = match &job.want {
-            Want::Floor(_) => return true,
-            Want::One => self.next_numbers(1),
-            Want::Count(count) => self.next_numbers(*count),
             Want::Chosen(chosen) => {
-                let numbers = self.choose(chosen);
+                let numbers = self.choose(chosen, &job.policy.shape);
                 failed = numbers.is_empty().then_some(GivenUp::Passed);
-                Some(numbers)
+                numbers
             }
-        };
-        let Some(numbers) = numbers else {
-            return false;
+            want => self
+                .next_numbers(want.numbers(), &job.policy)
+                .ok_or(GivenUp::Exhausted)?,
         };
         self.counter.pending.push(Entry {
             owner: job.owner.clone(),
@@ -192,21 +212,23 @@ impl Next<'_> {
             chosen: matches!(job.want, Want::Chosen(_)),
             facts: job.facts.clone(),
         });
-        true
+        Ok(())
     }
 
-    fn next_numbers(&mut self, count: usize) -> Option<Vec<Counter>> {
-        let before = self.counter.value;
-        let numbers: Option<Vec<_>> = (0..count).map(|_| self.take()).collect();
+    /// The next numbers, so many; none of them when one is missing.
+    fn next_numbers(&mut self, count: usize, policy: &Policy) -> Option<Vec<Counter>> {
+        let (before, passed) = (self.counter.clone(), self.passed);
+        self.passed += self.counter.pass_to(policy.start.get() - 1);
+        let numbers: Option<Vec<_>> = (0..count).map(|_| self.take_of(&policy.shape)).collect();
         if numbers.is_none() {
-            self.counter.value = before;
+            (self.counter, self.passed) = (before, passed);
         }
         numbers
     }
 
     /// The chosen numbers, in order; none when the first of them is not beyond the counter. That is
     /// remembered like a name, since only the document of its key tells a refusal from a stale read.
-    fn choose(&mut self, chosen: &[Counter]) -> Vec<Counter> {
+    fn choose(&mut self, chosen: &[Counter], shape: &Shape) -> Vec<Counter> {
         let beyond = chosen
             .first()
             .is_some_and(|it| it.get() > self.counter.value);
@@ -215,6 +237,16 @@ impl Next<'_> {
         }
         for number in chosen {
             self.passed += self.counter.pass_to(number.get() - 1);
+            let shape = match shape.holds(number.get()) {
+                true => shape.clone(),
+                // A number between two steps is a run of its own.
+                false => Shape {
+                    step: NonZeroU64::MIN,
+                    offset: 0,
+                    ..shape.clone()
+                },
+            };
+            self.counter.form(number.get(), &shape);
             self.counter.value = number.get();
         }
         chosen.to_vec()

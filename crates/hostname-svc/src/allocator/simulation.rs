@@ -1,11 +1,14 @@
 //! Several replicas at once, on a store that fails them in every way it knows, in an order drawn from a
 //! seed. A failure names its seed, and the same seed fails again.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, num::NonZeroU64, sync::Arc};
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
-use crate::hostname::Counter;
+use crate::{
+    hostname::{Counter, Shape, Template},
+    policy::Policy,
+};
 
 use super::{
     Want,
@@ -23,6 +26,8 @@ struct Faults {
     give_up: u32,
     take: u32,
     land: u32,
+    /// Callers come under a policy of chance, whatever the others have.
+    policies: bool,
 }
 
 const NONE: Faults = Faults {
@@ -33,6 +38,7 @@ const NONE: Faults = Faults {
     give_up: 0,
     take: 0,
     land: 0,
+    policies: false,
 };
 
 /// A caller: it asks some replica, and another one after a while, until it is answered. Without a key
@@ -178,10 +184,14 @@ impl Run {
         if jobs.is_empty() {
             return;
         }
-        let jobs = jobs
-            .iter()
-            .enumerate()
-            .map(|(id, (name, want))| job_for(id as u64, name, want.clone()));
+        let (rng, differ) = (&mut self.rng, self.faults.policies);
+        let jobs = jobs.iter().enumerate().map(|(id, (name, want))| {
+            let mut job = job_for(id as u64, name, want.clone());
+            if differ {
+                job.policy = Arc::new(policy(rng.random_range(0..4)));
+            }
+            job
+        });
         self.world.start_jobs(replica, jobs.collect(), false);
     }
 
@@ -225,6 +235,23 @@ impl Run {
         given.sort_unstable();
         given.dedup();
         assert_eq!(given.len(), all, "a number was given twice");
+    }
+}
+
+/// One of several policies.
+fn policy(which: u64) -> Policy {
+    let step = NonZeroU64::new(1 + 2 * which).unwrap();
+    let start = 1 + which;
+    Policy {
+        shape: Shape {
+            template: Template::separated_by(["", "-"][which as usize % 2]).unwrap(),
+            padding: 1 + which as u8,
+            step,
+            offset: start % step,
+            ..Shape::default()
+        },
+        start: Counter::new(start).unwrap(),
+        ..Policy::default()
     }
 }
 
@@ -285,6 +312,22 @@ fn everything_at_once_gives_no_number_twice() {
         give_up: 8,
         take: 30,
         land: 60,
+        policies: false,
     };
     runs(4000..4200, faults);
+}
+
+#[test]
+fn policies_that_differ_and_change_give_no_number_twice() {
+    let faults = Faults {
+        lost: 40,
+        delayed: 40,
+        stale: 150,
+        crash: 8,
+        give_up: 8,
+        take: 30,
+        land: 60,
+        policies: true,
+    };
+    runs(5000..5200, faults);
 }

@@ -4,41 +4,38 @@ use std::sync::Arc;
 
 use super::{AllocateError, json, read};
 use crate::{
-    documents::{Format, StemDocument, layout},
-    hostname::Prefix,
+    documents::{StemDocument, layout},
+    hostname::{Prefix, Surroundings},
     store::{DocumentStore, Read, Write},
 };
 
-/// Who has the stem of `prefix`, as far as a read tells: nobody may be wrong.
+/// Who has the hostnames with these surroundings, as far as a read tells: nobody may be wrong.
 ///
 /// # Errors
 /// The store did not tell, or the registration was deleted.
 pub(crate) async fn stem_owner(
     store: &Arc<dyn DocumentStore>,
-    prefix: &Prefix,
+    surroundings: &Surroundings,
 ) -> Result<Option<StemDocument>, AllocateError> {
-    match read::<StemDocument>(store, &layout::stem(prefix)).await? {
+    match read::<StemDocument>(store, &layout::stem(surroundings)).await? {
         Read::Present { data, .. } => Ok(Some(data)),
         Read::Absent => Ok(None),
         Read::Deleted { .. } => Err(AllocateError::Deleted("registration of the stem")),
     }
 }
 
-/// Registers the cut that `prefix` makes of its stem: before the first number of a prefix, so that
+/// Registers the cut that `prefix` makes of its stem: before the first number of such a form, so that
 /// whoever is refused has registered nothing. That nobody has it is only proven by writing it.
 pub(super) async fn register_stem(
     store: &Arc<dyn DocumentStore>,
     prefix: &Prefix,
+    surroundings: &Surroundings,
 ) -> Result<(), AllocateError> {
-    let path = layout::stem(prefix);
-    let own = StemDocument {
-        format: Format,
-        application: prefix.application.clone(),
-        role: prefix.role.clone(),
-    };
+    let path = layout::stem(surroundings);
+    let own = StemDocument::of(prefix);
     loop {
-        match stem_owner(store, prefix).await? {
-            Some(owner) if owner == own => return Ok(()),
+        match stem_owner(store, surroundings).await? {
+            Some(owner) if owner.is_of(prefix) => return Ok(()),
             Some(owner) => return Err(AllocateError::Ambiguous(Box::new(owner))),
             None => (),
         }

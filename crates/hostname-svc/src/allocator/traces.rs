@@ -326,7 +326,8 @@ fn a_prefix_without_a_number_left_says_so_and_moves_nothing() {
     };
     let jobs = [job(0, "a", 2), job(1, "b", 1), job(2, "c", 1)];
     let plan = plan(&prefix, &counter, &[], &jobs.each_ref(), Some(&fence(1))).unwrap();
-    assert_eq!(plan.exhausted, [0, 2]);
+    let exhausted = [0, 2].map(|place| (place, GivenUp::Exhausted));
+    assert_eq!(plan.refused, exhausted);
     assert_eq!(plan.counter.value, 9);
     assert_eq!(plan.counter.pending.len(), 1);
 }

@@ -109,7 +109,9 @@ impl Worker {
     }
 
     fn goes_on_without_locks(&self) -> bool {
-        self.shared.limits.without_locks == WithoutLocks::GoOn
+        let limits = &self.shared.limits;
+        let policy = limits.policies.of(&self.prefix).without_locks;
+        policy.unwrap_or(limits.without_locks) == WithoutLocks::GoOn
     }
 
     async fn lock(&self, deadline: Instant) -> Result<PrefixLock, LockError> {

@@ -246,7 +246,8 @@ impl World {
     /// Somebody else takes the hostname of a number, if it is free.
     pub(crate) fn take(&mut self, number: u64) {
         let counter = Counter::new(number).unwrap();
-        let hostname = prefix().hostname(counter).unwrap();
+        let newest = self.store.counter.last().cloned().unwrap_or_default();
+        let hostname = newest.hostname(&prefix(), counter).unwrap();
         let job = job(0, "somebody-else", 1);
         let record = Record {
             format: crate::documents::Format,
@@ -290,7 +291,8 @@ impl World {
             *owned.entry(&record.owner).or_default() += 1;
         }
         for number in 1..=counter.value {
-            let hostname = prefix().hostname(Counter::new(number).unwrap()).unwrap();
+            let hostname = counter.hostname(&prefix(), Counter::new(number).unwrap());
+            let hostname = hostname.unwrap();
             let ours = self
                 .store
                 .records

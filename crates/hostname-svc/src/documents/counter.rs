@@ -2,16 +2,16 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
 use super::{Facts, Fence, Format, IdemDocument, Owner, Record};
-use crate::hostname::{Counter, Hostname, Prefix};
+use crate::hostname::{Counter, Hostname, Prefix, Shape};
 
 /// The counter of a prefix, and what is not settled yet.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct CounterDocument {
     /// Format of this document.
-    pub format: Format,
+    pub format: CounterFormat,
     /// The highest number given.
     pub value: u64,
     /// The lock under which it was last written.
@@ -32,9 +32,56 @@ pub struct CounterDocument {
         with = "json_text"
     )]
     pub passed: BTreeMap<u64, u64>,
+    /// The first number of each run whose hostnames have another form than those before it; none while
+    /// all of them have the usual one.
+    #[serde(
+        default,
+        skip_serializing_if = "BTreeMap::is_empty",
+        with = "json_text"
+    )]
+    pub shapes: BTreeMap<u64, Shape>,
 }
 
 impl CounterDocument {
+    /// The form of the hostname of `number`.
+    pub fn shape(&self, number: u64) -> Shape {
+        let run = self.shapes.range(..=number).next_back();
+        run.map_or_else(Shape::default, |(_, shape)| shape.clone())
+    }
+
+    /// The hostname of a number; `None` when it has none.
+    pub fn hostname(&self, prefix: &Prefix, number: Counter) -> Option<Hostname> {
+        self.shape(number.get()).hostname(prefix, number)
+    }
+
+    /// The hostnames from `number` on have this form, if those before it do not.
+    pub fn form(&mut self, number: u64, shape: &Shape) {
+        if self.shape(number) != *shape {
+            self.shapes.insert(number, shape.clone());
+            self.format = CounterFormat::WithShapes;
+        }
+    }
+
+    /// How many numbers were given out, or are about to be.
+    pub fn given(&self) -> u64 {
+        let first_ones = [1].into_iter().chain(self.shapes.keys().copied());
+        let starts: Vec<u64> = first_ones.collect();
+        let ends = starts
+            .iter()
+            .skip(1)
+            .map(|next| next - 1)
+            .chain([self.value]);
+        let runs = starts.iter().zip(ends).map(|(first, last)| {
+            let shape = self.shape(*first);
+            let passed = self
+                .passed
+                .iter()
+                .map(|(from, to)| shape.count(*first.max(from), last.min(*to)));
+            shape.count(*first, last) - passed.sum::<u64>()
+        });
+        runs.sum::<u64>() - self.skipped.len() as u64
+    }
+
     /// Raises the value to `to`; the numbers passed over are explained by it.
     ///
     /// Gives how many there are.
@@ -53,10 +100,10 @@ impl CounterDocument {
         to - first + 1
     }
 
-    /// Whether nobody was ever given this number, because it was passed over.
+    /// Whether nobody was ever given this number, because it was passed over or lies between two steps.
     pub fn has_passed(&self, number: u64) -> bool {
         let run = self.passed.range(..=number).next_back();
-        run.is_some_and(|(_, last)| number <= *last)
+        run.is_some_and(|(_, last)| number <= *last) || !self.shape(number).holds(number)
     }
 
     /// How many numbers were passed over.
@@ -78,10 +125,39 @@ impl CounterDocument {
                 match self.passed.range(..=number).next_back() {
                     Some((_, last)) if number <= *last => number = *last,
                     _ if self.skipped.contains_key(&number) => (),
+                    _ if !self.shape(number).holds(number) => (),
                     _ => return Counter::new(number),
                 }
             }
         })
+    }
+}
+
+/// The format of a counter: a version that knows nothing of forms must not move one that has them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CounterFormat {
+    /// All hostnames have the usual form.
+    #[default]
+    Plain,
+    /// Some have another one.
+    WithShapes,
+}
+
+impl Serialize for CounterFormat {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u32(*self as u32 + 1)
+    }
+}
+
+impl<'de> Deserialize<'de> for CounterFormat {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match u32::deserialize(deserializer)? {
+            1 => Ok(Self::Plain),
+            2 => Ok(Self::WithShapes),
+            other => Err(D::Error::custom(format!(
+                "format {other} is not known here; this version knows formats 1 and 2"
+            ))),
+        }
     }
 }
 
@@ -115,8 +191,10 @@ pub struct Entry {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum GivenUp {
-    /// No number is left that fits into a label.
+    /// No number is left that fits into a hostname.
     Exhausted,
+    /// The prefix has as many hostnames as its policy allows.
+    Quota,
     /// Each number tried was taken by somebody else.
     AlwaysTaken,
     /// A number that was chosen had been passed by the counter.
@@ -190,8 +268,9 @@ impl fmt::Display for GivenUp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Exhausted => {
-                "no number is left whose hostname fits into a label of 63 characters"
+                "no number is left whose hostname is not too long"
             }
+            Self::Quota => "the prefix has as many hostnames as its policy allows",
             Self::AlwaysTaken => "every number tried was taken by somebody else",
             Self::Passed => {
                 "a hostname is imported only with a number beyond the counter of its prefix: a lower one is never given out any more"
@@ -222,18 +301,46 @@ mod json_text {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU64;
+
     use serde_json::json;
 
     use super::*;
 
     #[test]
     fn a_document_of_an_unknown_format_is_refused() {
-        let refused = serde_json::from_value::<CounterDocument>(json!({ "format": 2, "value": 7 }));
+        let refused = serde_json::from_value::<CounterDocument>(json!({ "format": 3, "value": 7 }));
         assert!(
             refused
                 .unwrap_err()
                 .to_string()
-                .contains("format 2 is not known here")
+                .contains("format 3 is not known here")
+        );
+    }
+
+    #[test]
+    fn a_counter_whose_hostnames_have_forms_is_of_a_format_that_older_versions_refuse() {
+        let mut counter = CounterDocument {
+            value: 4,
+            ..CounterDocument::default()
+        };
+        let written = |counter: &CounterDocument| serde_json::to_value(counter).unwrap();
+        assert_eq!(written(&counter)["format"], 1);
+        assert!(written(&counter).get("shapes").is_none());
+        let tens = Shape {
+            step: NonZeroU64::new(10).unwrap(),
+            ..Shape::default()
+        };
+        counter.pass_to(9);
+        counter.form(10, &tens);
+        counter.value = 30;
+        let named: Vec<_> = counter.numbers_after(0).map(Counter::get).collect();
+        assert_eq!(named, [1, 2, 3, 4, 10, 20, 30]);
+        assert_eq!((counter.given(), counter.has_passed(15)), (7, true));
+        assert_eq!(written(&counter)["format"], 2);
+        assert_eq!(
+            serde_json::from_value::<CounterDocument>(written(&counter)).unwrap(),
+            counter
         );
     }
 

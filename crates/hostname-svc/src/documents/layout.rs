@@ -2,7 +2,7 @@
 
 use super::KeyHash;
 use crate::{
-    hostname::{Hostname, Prefix},
+    hostname::{Hostname, Prefix, Surroundings},
     store::DocumentPath,
 };
 
@@ -46,14 +46,24 @@ pub fn retirements(prefix: &Prefix) -> DocumentPath {
     ])
 }
 
-/// Who may use a stem in an environment.
-pub fn stem(prefix: &Prefix) -> DocumentPath {
-    DocumentPath::new(&["stems", prefix.stem().as_str(), prefix.environment.as_str()])
+/// Who may have the hostnames with these texts around their counters. A text that is empty is a hyphen there,
+/// which none is.
+pub fn stem(surroundings: &Surroundings) -> DocumentPath {
+    let Surroundings { before, behind } = surroundings;
+    let named = |text: &'_ String| {
+        if text.is_empty() {
+            "-".to_owned()
+        } else {
+            text.clone()
+        }
+    };
+    DocumentPath::new(&["stems", &named(before), &named(behind)])
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hostname::Shape;
 
     #[test]
     fn paths_of_different_prefixes_are_different() {
@@ -67,6 +77,8 @@ mod tests {
         };
         assert_ne!(counter(&prefix("a-b", "c")), counter(&prefix("a", "b-c")));
         assert_eq!(counter(&prefix("a-b", "c")).as_str(), "counters/a-b/c/dev");
-        assert_eq!(stem(&prefix("web", "app")), stem(&prefix("we", "bapp")));
+        let stem = |a, r| stem(&Shape::default().template.surroundings(&prefix(a, r)));
+        assert_eq!(stem("web", "app"), stem("we", "bapp"));
+        assert_eq!(stem("web", "app").as_str(), "stems/webapp/dev");
     }
 }

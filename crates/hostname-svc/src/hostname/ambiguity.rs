@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use proptest::prelude::*;
 
-use super::{Application, Counter, Environment, Prefix, Role};
+use super::{Application, Counter, Environment, Prefix, Role, Shape};
+use crate::policy::Policy;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
@@ -99,10 +100,16 @@ fn colliding(texts: &[String]) -> BTreeSet<(Pair<'_>, Pair<'_>)> {
 /// Whether the rules allow this environment, and some cut of this stem.
 fn is_allowed((stem, environment): Pair<'_>) -> bool {
     let cut = |at: usize| {
-        Application::try_from(stem[..at].to_owned()).is_ok()
-            && Role::try_from(stem[at..].to_owned()).is_ok()
+        let prefix = Prefix::new(
+            Application::try_from(stem[..at].to_owned()).ok()?,
+            Role::try_from(stem[at..].to_owned()).ok()?,
+            Environment::try_from(environment.to_owned()).ok()?,
+        );
+        prefix
+            .ok()
+            .filter(|prefix| Policy::default().check(prefix).is_ok())
     };
-    Environment::try_from(environment.to_owned()).is_ok() && (1..stem.len()).any(cut)
+    (1..stem.len()).any(|at| cut(at).is_some())
 }
 
 #[test]
@@ -167,7 +174,8 @@ proptest! {
         let one = prefix(&stem, cuts.0, &environments.0);
         let other = prefix(other_stem, cuts.1, &environments.1);
         let name = |prefix: &Prefix, number| prefix.hostname(Counter::new(number).unwrap());
-        let same = one.stem() == other.stem() && one.environment == other.environment;
+        let surroundings = |prefix| Shape::default().template.surroundings(prefix);
+        let same = surroundings(&one) == surroundings(&other);
         prop_assert_eq!(name(&one, numbers.0) == name(&other, numbers.1), same && numbers.0 == numbers.1);
         prop_assert_eq!(name(&one, numbers.0) == name(&other, numbers.0), same);
     }

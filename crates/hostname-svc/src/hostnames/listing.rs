@@ -11,7 +11,7 @@ use super::{Found, HostnameError, retirement};
 use crate::{
     allocator::read,
     documents::{CounterDocument, StoredRecord, layout},
-    hostname::{Application, Counter, Environment, Prefix, Role},
+    hostname::{Application, Counter, Environment, Hostname, Prefix, Role},
     store::{Child, DocumentPath, DocumentStore, Read},
 };
 
@@ -55,6 +55,14 @@ pub struct Deleted {
     pub prefix: Prefix,
     /// The number; `None` when the counter is gone, and with it which numbers there were.
     pub counter: Option<Counter>,
+    /// Its hostname.
+    pub hostname: Option<Hostname>,
+}
+
+/// A number that is to be listed.
+struct Place {
+    position: Position,
+    hostname: Option<Hostname>,
 }
 
 impl Position {
@@ -96,7 +104,7 @@ pub(super) async fn list(
     limit: usize,
 ) -> Result<Page, HostnameError> {
     // One more than the page holds tells whether there is another page.
-    let mut places: Vec<Position> = Vec::new();
+    let mut places: Vec<Place> = Vec::new();
     let mut deleted = Vec::new();
     let mut prefixes = Prefixes::new(store, filter, after.map(|position| &position.prefix));
     while places.len() <= limit
@@ -111,19 +119,24 @@ pub(super) async fn list(
                 deleted.push(Deleted {
                     prefix,
                     counter: None,
+                    hostname: None,
                 });
                 continue;
             }
         };
-        let counters = counter.numbers_after(from).take(limit + 1 - places.len());
-        places.extend(counters.map(|counter| Position {
-            prefix: prefix.clone(),
-            counter,
+        let numbers = counter.numbers_after(from).take(limit + 1 - places.len());
+        places.extend(numbers.map(|number| Place {
+            hostname: counter.hostname(&prefix, number),
+            position: Position {
+                prefix: prefix.clone(),
+                counter: number,
+            },
         }));
     }
     let more = places.len() > limit;
     places.truncate(limit);
-    let next = places.last().filter(|_| more).cloned();
+    let next = places.last().filter(|_| more);
+    let next = next.map(|place| place.position.clone());
     if let Some(last) = &next {
         // What comes after it is told on the next page.
         deleted.retain(|it| it.prefix <= last.prefix);
@@ -135,8 +148,9 @@ pub(super) async fn list(
             // A number that is still pending has none.
             Read::Absent => (),
             Read::Deleted { .. } => deleted.push(Deleted {
-                prefix: place.prefix,
-                counter: Some(place.counter),
+                prefix: place.position.prefix,
+                counter: Some(place.position.counter),
+                hostname: place.hostname,
             }),
         }
     }
@@ -150,12 +164,12 @@ pub(super) async fn list(
 /// What is stored at these places.
 async fn read_all(
     store: &Arc<dyn DocumentStore>,
-    places: Vec<Position>,
-) -> Result<Vec<(Position, Read<StoredRecord>)>, HostnameError> {
+    places: Vec<Place>,
+) -> Result<Vec<(Place, Read<StoredRecord>)>, HostnameError> {
     let reads = stream::iter(places)
         .map(|place| async move {
-            let read = match place.prefix.hostname(place.counter) {
-                Some(hostname) => read(store, &layout::record(&hostname)).await?,
+            let read = match &place.hostname {
+                Some(hostname) => read(store, &layout::record(hostname)).await?,
                 None => Read::Absent,
             };
             Ok((place, read))

@@ -8,7 +8,8 @@ use super::HostnameError;
 use crate::{
     allocator::{AllocateError, read},
     documents::{CounterDocument, GivenUp, StoredRecord, layout},
-    hostname::{Counter, Hostname, Prefix},
+    hostname::{Counter, Hostname, Prefix, Shape},
+    policy::Policy,
     store::{DocumentStore, Read},
 };
 
@@ -26,6 +27,8 @@ pub struct Outlook {
     pub taken: Vec<Counter>,
     /// Are not beyond the counter. One of them, and the whole import is refused.
     pub passed: Vec<Counter>,
+    /// What hostnames of these numbers look like.
+    pub shape: Shape,
     /// How many numbers would never be given out, because they lie between.
     pub passed_over: u64,
 }
@@ -34,13 +37,26 @@ pub struct Outlook {
 pub(super) async fn next(
     store: &Arc<dyn DocumentStore>,
     prefix: &Prefix,
+    policy: &Policy,
     count: usize,
 ) -> Result<Vec<(Counter, Hostname)>, HostnameError> {
-    let first = counter(store, prefix).await?.value + 1;
-    let candidates = (first..=prefix.last()).filter_map(Counter::new);
+    let counter = counter(store, prefix).await?;
+    let left = policy
+        .quota
+        .map(|quota| quota.saturating_sub(counter.given()));
+    if left.is_some_and(|left| left < count as u64) {
+        return Err(HostnameError::GivenUp(GivenUp::Quota));
+    }
+    let shape = &policy.shape;
+    let first = shape.next_after(counter.value.max(policy.start.get() - 1));
+    let numbers = std::iter::successors(first, |number| shape.next_after(*number));
+    let last = shape.last(prefix);
+    let candidates = numbers
+        .take_while(|number| *number <= last)
+        .filter_map(Counter::new);
     let mut looks = stream::iter(candidates)
-        .map(|counter| async move {
-            Ok::<_, HostnameError>((counter, free(store, prefix, counter).await?))
+        .map(|number| async move {
+            Ok::<_, HostnameError>((number, free(store, shape.hostname(prefix, number)).await?))
         })
         .buffered(PARALLEL.min(count));
     let (mut names, mut taken) = (Vec::new(), 0);
@@ -65,6 +81,7 @@ pub(super) async fn next(
 pub(super) async fn import(
     store: &Arc<dyn DocumentStore>,
     prefix: &Prefix,
+    policy: &Policy,
     chosen: &[Counter],
 ) -> Result<Outlook, HostnameError> {
     let mut counter = counter(store, prefix).await?;
@@ -72,7 +89,8 @@ pub(super) async fn import(
         chosen.iter().partition(|it| it.get() <= counter.value);
     let looks = stream::iter(&beyond)
         .map(|&number| async move {
-            Ok::<_, HostnameError>((number, free(store, prefix, number).await?))
+            let hostname = policy.shape.hostname(prefix, number);
+            Ok::<_, HostnameError>((number, free(store, hostname).await?))
         })
         .buffered(PARALLEL);
     let looks: Vec<_> = looks.try_collect().await?;
@@ -89,6 +107,7 @@ pub(super) async fn import(
         taken: numbers(taken),
         passed,
         passed_over,
+        shape: policy.shape.clone(),
     })
 }
 
@@ -103,13 +122,12 @@ async fn counter(
     }
 }
 
-/// The hostname of a number, unless there is something at the place of its record.
+/// A hostname, unless there is something at the place of its record.
 async fn free(
     store: &Arc<dyn DocumentStore>,
-    prefix: &Prefix,
-    counter: Counter,
+    hostname: Option<Hostname>,
 ) -> Result<Option<Hostname>, HostnameError> {
-    let Some(hostname) = prefix.hostname(counter) else {
+    let Some(hostname) = hostname else {
         return Ok(None);
     };
     let found = read::<StoredRecord>(store, &layout::record(&hostname)).await?;

@@ -8,7 +8,7 @@ use std::{
 use super::HostnameError;
 use crate::{
     allocator::{AllocateError, stem_owner},
-    hostname::Prefix,
+    hostname::{Prefix, Shape, Surroundings},
     store::DocumentStore,
 };
 use futures_util::{
@@ -21,8 +21,11 @@ const REMEMBERED: usize = 100_000;
 
 pub(super) struct Stems {
     store: Arc<dyn DocumentStore>,
-    looks: Mutex<HashMap<Prefix, Look>>,
+    looks: Mutex<HashMap<Form, Look>>,
 }
+
+/// A prefix, and what its hostnames have around their counters.
+type Form = (Prefix, Surroundings);
 
 /// What is known of a prefix. Callers that come at once share one look.
 #[derive(Clone)]
@@ -46,54 +49,54 @@ impl Stems {
         }
     }
 
-    /// Refuses `prefix` when another cut of its stem is registered.
-    pub(super) async fn check(&self, prefix: &Prefix) -> Result<(), HostnameError> {
-        let Look::UnderWay(look) = self.look(prefix) else {
+    /// Refuses `prefix` when another cut of its stem, in hostnames of this shape, is registered.
+    pub(super) async fn check(&self, prefix: &Prefix, shape: &Shape) -> Result<(), HostnameError> {
+        let form = (prefix.clone(), shape.template.surroundings(prefix));
+        let Look::UnderWay(look) = self.look(&form) else {
             return Ok(());
         };
         let outcome = look.clone().await;
         let mut looks = self.looks();
         // A look that failed is not remembered, but a newer one may stand in its place.
         let current = |it: &Look| matches!(it, Look::UnderWay(other) if look.ptr_eq(other));
-        if looks.get(prefix).is_some_and(current) {
+        if looks.get(&form).is_some_and(current) {
             match outcome {
-                Ok(Found::Own) => looks.insert(prefix.clone(), Look::Own),
-                Ok(Found::Nobody) | Err(_) => looks.remove(prefix),
+                Ok(Found::Own) => looks.insert(form, Look::Own),
+                Ok(Found::Nobody) | Err(_) => looks.remove(&form),
             };
         }
         outcome.map(|_| ())
     }
 
-    fn look(&self, prefix: &Prefix) -> Look {
+    fn look(&self, form: &Form) -> Look {
         let mut looks = self.looks();
-        if let Some(look) = looks.get(prefix) {
+        if let Some(look) = looks.get(form) {
             return look.clone();
         }
         if looks.len() >= REMEMBERED {
             looks.clear();
         }
         let look = Look::UnderWay(
-            examine(Arc::clone(&self.store), prefix.clone())
+            examine(Arc::clone(&self.store), form.clone())
                 .boxed()
                 .shared(),
         );
-        looks.insert(prefix.clone(), look.clone());
+        looks.insert(form.clone(), look.clone());
         look
     }
 
-    fn looks(&self) -> MutexGuard<'_, HashMap<Prefix, Look>> {
+    fn looks(&self) -> MutexGuard<'_, HashMap<Form, Look>> {
         self.looks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Whether the cut that `prefix` makes is the registered one, or none is yet: it is registered before
 /// the first number of the prefix is given out.
-async fn examine(store: Arc<dyn DocumentStore>, prefix: Prefix) -> Result<Found, HostnameError> {
-    match stem_owner(&store, &prefix).await? {
+async fn examine(store: Arc<dyn DocumentStore>, form: Form) -> Result<Found, HostnameError> {
+    let (prefix, surroundings) = form;
+    match stem_owner(&store, &surroundings).await? {
         None => Ok(Found::Nobody),
-        Some(owner) if owner.application == prefix.application && owner.role == prefix.role => {
-            Ok(Found::Own)
-        }
+        Some(owner) if owner.is_of(&prefix) => Ok(Found::Own),
         Some(owner) => Err(AllocateError::Ambiguous(Box::new(owner)).into()),
     }
 }

@@ -75,7 +75,7 @@ async fn sweep_once(
 
 /// Whether nine tenths of the numbers of a prefix are used up.
 fn is_nearly_full(prefix: &Prefix, counter: &CounterDocument) -> bool {
-    counter.value * 10 >= prefix.last() * 9
+    counter.value * 10 >= counter.shape(counter.value).last(prefix) * 9
 }
 
 /// The counter of a prefix and its version, if it is there.

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::{
     documents::{Fence, Moment, Record, Retirement},
-    hostname::{Application, Counter, Environment, Hostname, Prefix, Role},
+    hostname::{Application, Counter, Environment, Hostname, Prefix, Role, Shape},
     hostnames::{Deleted, Found, Given, Outlook, Page, PrefixPage, PrefixState, encode},
 };
 
@@ -101,6 +101,7 @@ struct NumbersBody {
     counter: u64,
     last: u64,
     fill: f64,
+    given: u64,
     pending: usize,
     skipped: usize,
     passed_over: u64,
@@ -136,9 +137,13 @@ struct DeletedBody {
 
 impl From<Deleted> for DeletedBody {
     fn from(deleted: Deleted) -> Self {
-        let Deleted { prefix, counter } = deleted;
+        let Deleted {
+            prefix,
+            counter,
+            hostname,
+        } = deleted;
         Self {
-            hostname: counter.and_then(|counter| prefix.hostname(counter)),
+            hostname,
             prefix,
             counter,
         }
@@ -200,11 +205,11 @@ impl From<Given> for BatchBody {
 
 impl ImportBody {
     /// What was imported of `chosen`.
-    pub(super) fn new(prefix: &Prefix, chosen: &[Counter], given: Given) -> Self {
+    pub(super) fn new(prefix: &Prefix, shape: &Shape, chosen: &[Counter], given: Given) -> Self {
         let imported: Vec<_> = given.records.iter().map(|record| record.counter).collect();
         let taken = chosen.iter().filter(|counter| !imported.contains(counter));
         Self {
-            taken: NumberBody::all(prefix, taken.copied()),
+            taken: NumberBody::all(prefix, shape, taken.copied()),
             hostnames: given.records.into_iter().map(HostnameBody::from).collect(),
         }
     }
@@ -215,9 +220,9 @@ impl OutlookBody {
     pub(super) fn new(prefix: &Prefix, outlook: Outlook) -> Self {
         Self {
             dry_run: true,
-            hostnames: NumberBody::all(prefix, outlook.free),
-            taken: NumberBody::all(prefix, outlook.taken),
-            passed: NumberBody::all(prefix, outlook.passed),
+            hostnames: NumberBody::all(prefix, &outlook.shape, outlook.free),
+            taken: NumberBody::all(prefix, &outlook.shape, outlook.taken),
+            passed: NumberBody::all(prefix, &outlook.shape, outlook.passed),
             passed_over: outlook.passed_over,
         }
     }
@@ -239,10 +244,14 @@ impl PreviewBody {
 }
 
 impl NumberBody {
-    fn all(prefix: &Prefix, counters: impl IntoIterator<Item = Counter>) -> Vec<Self> {
+    fn all(
+        prefix: &Prefix,
+        shape: &Shape,
+        counters: impl IntoIterator<Item = Counter>,
+    ) -> Vec<Self> {
         let body = |counter| Self {
             counter,
-            hostname: prefix.hostname(counter),
+            hostname: shape.hostname(prefix, counter),
         };
         counters.into_iter().map(body).collect()
     }
@@ -250,14 +259,17 @@ impl NumberBody {
 
 impl From<PrefixState> for PrefixBody {
     fn from(state: PrefixState) -> Self {
-        let last = state.prefix.last();
-        let numbers = state.counter.map(|counter| NumbersBody {
-            counter: counter.value,
-            last,
-            fill: counter.value as f64 / last as f64,
-            pending: counter.pending.len(),
-            skipped: counter.skipped.len(),
-            passed_over: counter.passed_numbers(),
+        let numbers = state.counter.map(|counter| {
+            let last = counter.shape(counter.value).last(&state.prefix);
+            NumbersBody {
+                counter: counter.value,
+                last,
+                fill: counter.value as f64 / last as f64,
+                given: counter.given(),
+                pending: counter.pending.len(),
+                skipped: counter.skipped.len(),
+                passed_over: counter.passed_numbers(),
+            }
         });
         Self {
             deleted: numbers.is_none(),

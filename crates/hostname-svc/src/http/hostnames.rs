@@ -87,7 +87,12 @@ async fn import(
         return Ok(HttpResponse::Ok().json(OutlookBody::new(&prefix, outlook)));
     }
     let given = hostnames.allocate(wish, key).await?;
-    Ok(given_out(&given).json(ImportBody::new(&prefix, &chosen, given)))
+    Ok(given_out(&given).json(ImportBody::new(
+        &prefix,
+        &hostnames.shape(&prefix),
+        &chosen,
+        given,
+    )))
 }
 
 async fn preview(hostnames: Data<Hostnames>, query: Query) -> Result<HttpResponse, Problem> {

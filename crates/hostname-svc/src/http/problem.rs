@@ -9,6 +9,7 @@ use service_kit::{
     problem_kinds,
 };
 
+use super::field::invalid;
 use crate::{
     allocator::AllocateError, documents::GivenUp, hostnames::HostnameError, locks::LockError,
     store::StoreError,
@@ -30,7 +31,9 @@ problem_kinds! {
         AMBIGUOUS_PREFIX: "ambiguous-prefix", 409, "The hostnames of this prefix could not be told from another's.", false,
             "Choose another application or role: `owner` has the same letters, cut elsewhere, or the same names.";
         PREFIX_EXHAUSTED: "prefix-exhausted", 409, "No number of this prefix fits into a hostname any more.", false,
-            "Choose shorter parts: a hostname has at most 63 characters.";
+            "Choose shorter parts: a hostname has at most 63 characters, or as many as its policy says.";
+        QUOTA_EXCEEDED: "quota-exceeded", 409, "The prefix has as many hostnames as its policy allows.", false,
+            "Ask whoever keeps the policies for more; the same Idempotency-Key may be used then.";
         NUMBER_PASSED: "number-passed", 409, "A number of the import is not beyond the counter.", false,
             "Leave it out: it was given out or passed over, and never will be again. `dry_run` names all of them.";
         HOSTNAMES_TAKEN: "hostnames-taken", 409, "Every hostname of the import is somebody's already.", false,
@@ -67,6 +70,7 @@ problem_kinds! {
 impl From<HostnameError> for Problem {
     fn from(error: HostnameError) -> Self {
         match &error {
+            HostnameError::NotAllowed(fields) => invalid(fields),
             HostnameError::KeyReused => Problem::new(&KEY_REUSED, &error),
             HostnameError::RecordDeleted(_) => Problem::new(&RECORD_DELETED, &error),
             HostnameError::Failed(AllocateError::Ambiguous(owner)) => {
@@ -77,6 +81,7 @@ impl From<HostnameError> for Problem {
             }
             HostnameError::GivenUp(why) => match why {
                 GivenUp::Exhausted => Problem::new(&PREFIX_EXHAUSTED, &error),
+                GivenUp::Quota => Problem::new(&QUOTA_EXCEEDED, &error),
                 GivenUp::AlwaysTaken => Problem::new(&AMBIGUOUS_PREFIX, &error),
                 GivenUp::Passed => Problem::new(&NUMBER_PASSED, &error),
                 GivenUp::Taken => Problem::new(&HOSTNAMES_TAKEN, &error),

@@ -8,6 +8,7 @@ use hostname_svc::{
     hostname::Prefix,
     locks::PrefixLocks,
     metrics::Metrics,
+    policy::Policies,
     store::{Child, DocumentPath, DocumentStore, Read, StoreError, Write},
 };
 use serde_json::Value;
@@ -59,6 +60,7 @@ async fn a_cycle_that_panics_is_an_internal_error_and_no_matter_of_the_lock() {
         store_silence: PATIENCE,
         without_locks: WithoutLocks::Refuse,
         idle: Duration::from_secs(1),
+        policies: Policies::default(),
     };
     let store = Arc::new(Panicking);
     let allocator = Allocator::new(store, locks, metrics, "a test".to_owned(), limits);

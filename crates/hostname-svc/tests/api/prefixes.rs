@@ -80,7 +80,7 @@ async fn a_floor_that_is_not_allowed_is_refused_by_name() {
             .await;
         assert_eq!(refused.fields(), ["floor"], "{body}");
     }
-    let wrong = app.get("/v1/prefixes/Splunk/web1/dev2").await;
+    let wrong = app.get("/v1/prefixes/Splunk/web_/Dev").await;
     assert_eq!(wrong.fields(), ["application", "role", "environment"]);
     app.get(PREFIX).await.is_problem(404, "prefix-not-found");
     app.allocate(&wish("splunkw", "eb", "dev")).await.hostname();

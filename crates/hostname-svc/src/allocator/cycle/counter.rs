@@ -12,7 +12,7 @@ use crate::{
         cycle::{Answer, Job},
         plan::{Fenced, Outcome, Plan, plan},
     },
-    documents::{CounterDocument, GivenUp},
+    documents::CounterDocument,
     store::Read,
 };
 
@@ -128,10 +128,10 @@ impl Cycle {
                 return;
             }
         };
-        for &place in &plan.exhausted {
-            self.answer(wanted[place], Answer::GivenUp(GivenUp::Exhausted));
+        for &(place, why) in &plan.refused {
+            self.answer(wanted[place], Answer::GivenUp(why));
         }
-        if plan.exhausted.len() == wanted.len() && !odd && !sweep {
+        if plan.refused.len() == wanted.len() && !odd && !sweep {
             return self.rest();
         }
         self.move_counter(plan);
@@ -153,6 +153,7 @@ impl Cycle {
         let request = Request::WriteCounter {
             cas: self.version,
             counter: Arc::clone(&counter),
+            opens: plan.opens || self.version == 0,
         };
         self.moving = Some(Move {
             counter,

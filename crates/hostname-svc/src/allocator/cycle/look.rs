@@ -125,9 +125,14 @@ impl Cycle {
     pub(super) fn verify(&mut self, place: usize, numbers: Vec<Counter>) {
         let hostnames: Option<Vec<_>> = numbers
             .iter()
-            .map(|&number| self.prefix.hostname(number))
+            .map(|&number| self.counter.hostname(&self.prefix, number))
             .collect();
         let Some(hostnames) = hostnames.filter(|hostnames| !hostnames.is_empty()) else {
+            // Beyond the counter that was read they may have another form.
+            if numbers.iter().any(|it| it.get() > self.counter.value) {
+                self.jobs[place].verdict = Some(Verdict::Again);
+                return;
+            }
             return self.answer(place, Answer::GivenUp(GivenUp::Exhausted));
         };
         self.jobs[place].look = Look::Verifying {

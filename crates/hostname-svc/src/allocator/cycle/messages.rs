@@ -9,6 +9,7 @@ use crate::{
         StoredRecord,
     },
     hostname::Hostname,
+    policy::Policy,
     store::Read,
 };
 
@@ -23,6 +24,8 @@ pub(crate) struct Job {
     pub(crate) body_hash: String,
     /// Which numbers.
     pub(crate) want: Want,
+    /// What holds for its prefix.
+    pub(crate) policy: Arc<Policy>,
     /// What the records will say.
     pub(crate) facts: Facts,
 }
@@ -62,6 +65,8 @@ pub(crate) enum Request {
     WriteCounter {
         cas: u64,
         counter: Arc<CounterDocument>,
+        /// Some of its numbers are the first ones of their form.
+        opens: bool,
     },
     ReadIdem(KeyHash),
     WriteIdem {

@@ -114,7 +114,7 @@ impl Cycle {
     pub(super) fn write_record(&mut self, entry: usize, number: usize) {
         let pending = &self.counter.pending[entry];
         let counter = pending.numbers[number];
-        match self.prefix.hostname(counter) {
+        match self.counter.hostname(&self.prefix, counter) {
             Some(hostname) => {
                 let record = Arc::new(pending.record(&self.prefix, counter, hostname));
                 let target = Target::Record {
@@ -129,10 +129,8 @@ impl Cycle {
     }
 
     pub(super) fn read_record(&mut self, entry: usize, number: usize, proven: bool, attempt: u32) {
-        match self
-            .prefix
-            .hostname(self.counter.pending[entry].numbers[number])
-        {
+        let counter = self.counter.pending[entry].numbers[number];
+        match self.counter.hostname(&self.prefix, counter) {
             Some(hostname) => {
                 let target = Target::Record {
                     entry,

@@ -1,6 +1,6 @@
 //! A prefix, and callers who want numbers of it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
 
@@ -48,6 +48,7 @@ pub(crate) fn job_for(id: u64, name: &str, want: Want) -> Job {
         owner: owner(name),
         body_hash: format!("body of {name}"),
         want,
+        policy: Arc::default(),
         facts: Facts {
             request_id: format!("request of {name}"),
             created_at: Timestamp::UNIX_EPOCH.into(),

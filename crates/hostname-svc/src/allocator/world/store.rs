@@ -35,7 +35,7 @@ impl Store {
                     .collect();
                 Reply::Record(seen(&versions, back))
             }
-            Request::WriteCounter { cas, counter } => {
+            Request::WriteCounter { cas, counter, .. } => {
                 put(&mut self.counter, *cas, CounterDocument::clone(counter))
             }
             Request::WriteIdem { key, cas, idem } => put(
