@@ -1,6 +1,6 @@
 //! The command of `run`: a process, and those that it started.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::ffi::OsString;
 use std::fs;
 use std::io;
@@ -19,6 +19,16 @@ pub(crate) struct Child {
     /// It shares our group: the terminal itself sends its signals to both of us.
     foreground: bool,
     ended: Cell<Option<u8>>,
+    /// What it had started when it was told to end, and may leave behind.
+    told: RefCell<Vec<Process>>,
+}
+
+/// A process, and not another that got its number later.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Process {
+    pid: Pid,
+    /// In ticks since the machine started.
+    started: u64,
 }
 
 impl Child {
@@ -48,6 +58,7 @@ impl Child {
             pid,
             foreground,
             ended: Cell::new(None),
+            told: RefCell::default(),
         })
     }
 
@@ -96,41 +107,58 @@ impl Child {
 
     /// To the command and to everything that it started, whatever group that is in.
     fn send_to_all(&self, signal: Signal) {
-        let below = descendants(self.pid);
+        let mut told = self.told.borrow_mut();
+        // The chain of parents breaks where one has ended.
+        told.retain(|process| Process::with(process.pid).is_some_and(|(now, _)| now == *process));
+        for process in descendants(self.pid) {
+            if !told.contains(&process) {
+                told.push(process);
+            }
+        }
         if self.ended.get().is_none() || !self.foreground {
             self.send(signal);
         }
-        for pid in below {
-            let _ = kill_process(pid, signal);
+        for process in told.iter() {
+            let _ = kill_process(process.pid, signal);
         }
     }
 }
 
 /// The processes below one, as far as the chain of parents is whole.
-fn descendants(root: Pid) -> Vec<Pid> {
-    let all: Vec<(Pid, Pid)> = fs::read_dir("/proc")
+fn descendants(root: Pid) -> Vec<Process> {
+    let all: Vec<(Process, Pid)> = fs::read_dir("/proc")
         .map(|entries| {
-            let entries = entries.flatten();
-            let entries = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-            entries
-                .filter_map(|pid: i32| Some((Pid::from_raw(pid)?, parent_of(pid)?)))
-                .collect()
+            let names = entries.flatten().map(|entry| entry.file_name());
+            let pids = names.filter_map(|name| Pid::from_raw(name.to_str()?.parse().ok()?));
+            pids.filter_map(Process::with).collect()
         })
         .unwrap_or_default();
-    let mut found = vec![root];
+    let mut found: Vec<Process> = Vec::new();
     let mut next = 0;
-    while let Some(&parent) = found.get(next) {
+    let mut parent = root;
+    loop {
         let children = all.iter().filter(|(_, its_parent)| *its_parent == parent);
-        found.extend(children.map(|(pid, _)| *pid));
+        found.extend(children.map(|(process, _)| *process));
+        match found.get(next) {
+            Some(process) => parent = process.pid,
+            None => return found,
+        }
         next += 1;
     }
-    found.split_off(1)
 }
 
-/// From [`/proc/pid/stat`](https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html): `pid (name) state parent …`.
-fn parent_of(pid: i32) -> Option<Pid> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let (_, after_name) = stat.rsplit_once(')')?;
-    let parent = after_name.split_whitespace().nth(1)?;
-    Pid::from_raw(parent.parse().ok()?)
+impl Process {
+    /// A process that runs, and its parent, from
+    /// [`/proc/pid/stat`](https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html): `pid (name) state parent …`.
+    fn with(pid: Pid) -> Option<(Self, Pid)> {
+        const PARENT: usize = 4;
+        const STARTED: usize = 22;
+        let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_pid())).ok()?;
+        let (_, after_name) = stat.rsplit_once(')')?;
+        // The first after the name is the third.
+        let mut fields = after_name.split_whitespace();
+        let parent = fields.nth(PARENT - 3)?.parse().ok()?;
+        let started = fields.nth(STARTED - PARENT - 1)?.parse().ok()?;
+        Some((Self { pid, started }, Pid::from_raw(parent)?))
+    }
 }

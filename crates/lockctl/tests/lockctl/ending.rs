@@ -108,6 +108,28 @@ async fn a_command_whose_lock_is_taken_by_force_is_stopped_within_one_keepalive(
 }
 
 #[tokio::test]
+async fn what_a_command_started_outside_of_its_group_is_stopped_with_it() {
+    let service = shared().await;
+    let dir = scratch("outside");
+    // In a session of its own, deaf to SIGTERM, and left behind by a command that hears it.
+    let busy = "trap \"\" TERM; while :; do date +%s%N >> alive; sleep 0.02; done";
+    let script = format!("setsid sh -c '{busy}' & echo ready; wait");
+    let process = self::busy(service.url(), dir.path(), "outside", &script);
+    process.log().wait_for("ready", SOON).await.unwrap();
+    written(&dir.path().join("alive"), |text| {
+        text.ends_with('\n').then_some(())
+    })
+    .await;
+    let locks = client(service);
+    locks.force_release("outside", "a test").await.unwrap();
+    assert_eq!(outcome(&process).await.0, 76);
+    let ended = now();
+    // Longer than it is ever silent, on a busy machine.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(last_sign(dir.path()) < ended + Duration::from_millis(200));
+}
+
+#[tokio::test]
 async fn a_command_dies_with_the_one_who_holds_its_lock() {
     let service = shared().await;
     let dir = scratch("dies");
