@@ -113,7 +113,7 @@ async fn what_a_command_started_outside_of_its_group_is_stopped_with_it() {
     let dir = scratch("outside");
     // In a session of its own, deaf to SIGTERM, and left behind by a command that hears it.
     let busy = "trap \"\" TERM; while :; do date +%s%N >> alive; sleep 0.02; done";
-    let script = format!("setsid sh -c '{busy}' & echo ready; wait");
+    let script = format!("setsid sh -c '{busy}' > /dev/null 2>&1 & echo ready; wait");
     let process = self::busy(service.url(), dir.path(), "outside", &script);
     process.log().wait_for("ready", SOON).await.unwrap();
     written(&dir.path().join("alive"), |text| {
