@@ -1,7 +1,7 @@
 //! Locks and leases over HTTP, on etcd leases.
 //!
 //! The way of a request: [`http`] (the native calls under `/v1`, and the tentens-tech/shared-lock
-//! wire) → [`locks`] (limits, counting) → [`store`] (etcd, Vault, a disk of its own, memory). The
+//! wire) → [`locks`] (limits, counting) → [`store`] (etcd, Vault, S3, a disk of its own, memory). The
 //! stores without etcd run the pure machine of [`state`]. What happens to the locks comes back as events,
 //! to callers and to the [`audit`] log. The values that all of them speak of are in [`lease`].
 
@@ -40,6 +40,7 @@ use crate::{
         etcd::{EtcdMetrics, EtcdOptions, EtcdStore},
         memory::MemoryStore,
         register::{Register, RegisterOptions, RegisterStore},
+        s3::S3Register,
         vault::VaultRegister,
     },
 };
@@ -172,6 +173,12 @@ impl Store {
                     VaultKv::connect(options).map_err(|err| settings.vault.refusal(&err))?;
                 let register = VaultRegister::new(vault, &settings.vault.folder);
                 Ok(Self::register("vault", register, settings.vault.timeout.0))
+            }
+            StorageType::S3 => {
+                let (options, folder) = (settings.s3.options()?, &settings.s3.folder);
+                let register = S3Register::new(options, folder);
+                let register = register.map_err(|err| settings.s3.refusal(&err))?;
+                Ok(Self::register("s3", register, settings.s3.timeout.0))
             }
             StorageType::Memory => Ok(Self::of("memory", Arc::new(MemoryStore::new()))),
             StorageType::Embedded => Self::embedded(&settings.data_dir).await,

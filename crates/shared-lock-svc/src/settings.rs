@@ -3,6 +3,7 @@
 mod compat;
 mod etcd;
 mod limits;
+mod s3;
 mod vault;
 
 use std::{
@@ -23,7 +24,8 @@ use service_kit::{
 use crate::audit::AuditTarget;
 
 pub use self::{
-    compat::CompatSettings, etcd::EtcdSettings, limits::LimitSettings, vault::VaultSettings,
+    compat::CompatSettings, etcd::EtcdSettings, limits::LimitSettings, s3::S3Settings,
+    vault::VaultSettings,
 };
 
 settings! {
@@ -38,6 +40,8 @@ settings! {
             pub etcd: EtcdSettings,
             /// The store `vault`.
             pub vault: VaultSettings,
+            /// The store `s3`.
+            pub s3: S3Settings,
             /// Replicas of tentens-tech/shared-lock beside ours.
             pub compat: CompatSettings,
             /// What callers may ask for.
@@ -50,7 +54,7 @@ settings! {
         /// How long a call of the tentens-tech/shared-lock wire may take to be answered.
         pub write_timeout: GoDuration => Setting::env("SERVER_WRITE_TIMEOUT").default("10s").allowed("a duration such as `10s`"),
         /// Where the locks are.
-        pub storage_type: StorageType => Setting::env("STORAGE_TYPE").default("etcd").allowed("`etcd`, `vault`, `embedded`, `memory` or `mock` (the same as `memory`)"),
+        pub storage_type: StorageType => Setting::env("STORAGE_TYPE").default("etcd").allowed("`etcd`, `vault`, `s3`, `embedded`, `memory` or `mock` (the same as `memory`)"),
         /// Directory of the store `embedded`; one process at a time has it.
         pub data_dir: PathBuf => Setting::env("DATA_DIR").default(".holdfast/shared-lock").allowed("a directory that is there or can be made"),
         /// Names the life of the store in every answer. An operator changes it when the store was restored or replaced; without it the store keeps a name of its own.
@@ -76,6 +80,8 @@ pub enum StorageType {
     Etcd,
     /// Documents in Vault, for any number of replicas.
     Vault,
+    /// Objects in an S3 bucket, for any number of replicas.
+    S3,
     /// A directory of this process's own.
     Embedded,
     /// Memory, gone with the process.
@@ -117,6 +123,10 @@ impl Settings {
             StorageType::Etcd => self.0.etcd.check(),
             StorageType::Vault => {
                 self.0.vault.options()?;
+                self.count_needs_a_feed()
+            }
+            StorageType::S3 => {
+                self.0.s3.options()?;
                 self.count_needs_a_feed()
             }
             StorageType::Embedded | StorageType::Memory => Ok(()),

@@ -5,6 +5,7 @@ pub mod etcd;
 mod machine;
 pub mod memory;
 pub mod register;
+pub mod s3;
 pub mod vault;
 
 use std::{sync::Arc, time::Duration};

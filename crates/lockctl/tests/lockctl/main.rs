@@ -7,6 +7,7 @@ mod doctor;
 mod ending;
 mod misuse;
 mod recipes;
+mod registers;
 mod running;
 mod scripts;
 mod terminal;

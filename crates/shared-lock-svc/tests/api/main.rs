@@ -23,6 +23,7 @@ mod pprof;
 mod rejections;
 mod release;
 mod replicas;
+mod s3_store;
 mod sessions;
 mod settings;
 mod several;

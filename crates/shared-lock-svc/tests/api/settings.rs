@@ -78,7 +78,7 @@ async fn a_bad_value_ends_the_process_with_one_line_that_says_what_is_allowed() 
         (
             "STORAGE_TYPE",
             "redis",
-            "setting storage_type (SHARED_LOCK_STORAGE_TYPE) is `redis`: expected `etcd`, `vault`, `embedded`, `memory` or `mock` (the same as `memory`)",
+            "setting storage_type (SHARED_LOCK_STORAGE_TYPE) is `redis`: expected `etcd`, `vault`, `s3`, `embedded`, `memory` or `mock` (the same as `memory`)",
         ),
         (
             "ETCD_ADDR_LIST",
@@ -203,6 +203,33 @@ async fn settings_that_do_not_go_together_are_refused() {
                 ("SHARED_LOCK_VAULT_ADDR", "ftp://a"),
             ],
             "SHARED_LOCK_VAULT_ADDR",
+        ),
+        (
+            &[("SHARED_LOCK_STORAGE_TYPE", "s3")],
+            "SHARED_LOCK_S3_BUCKET",
+        ),
+        (
+            &[
+                ("SHARED_LOCK_STORAGE_TYPE", "s3"),
+                ("SHARED_LOCK_S3_BUCKET", "B"),
+            ],
+            "SHARED_LOCK_S3_BUCKET",
+        ),
+        (
+            &[
+                ("SHARED_LOCK_STORAGE_TYPE", "s3"),
+                ("SHARED_LOCK_S3_BUCKET", "locks"),
+                ("SHARED_LOCK_S3_ACCESS_KEY", "a"),
+            ],
+            "SHARED_LOCK_S3_SECRET_KEY",
+        ),
+        (
+            &[
+                ("SHARED_LOCK_STORAGE_TYPE", "s3"),
+                ("SHARED_LOCK_S3_BUCKET", "locks"),
+                ("SHARED_LOCK_S3_ENDPOINT", "http://a/b"),
+            ],
+            "SHARED_LOCK_S3_ENDPOINT",
         ),
     ] {
         let ended = run("serve", settings).await;

@@ -43,7 +43,7 @@ async fn a_store_on_vault_does_all_of_one_lock_and_says_501_to_the_rest() {
     assert!(status.success(), "{status:?}");
 }
 
-async fn refuses_what_spans_locks(app: &TestApp) {
+pub(crate) async fn refuses_what_spans_locks(app: &TestApp) {
     let session = json!({ "holder": "s", "ttl_ms": 60_000 });
     let all = json!({ "holder": "s", "ttl_ms": 60_000, "locks": [{ "key": "one" }] });
     let refused = [
@@ -81,7 +81,7 @@ async fn old_wire(app: &TestApp) {
     assert_eq!((absurd.status, &*absurd.body), (500, ""));
 }
 
-async fn native(app: &Arc<TestApp>) {
+pub(crate) async fn native(app: &Arc<TestApp>) {
     let first = app.holds("a%2Fb", "first").await;
     let held = app
         .acquire("a%2Fb", json!({ "holder": "x", "ttl_ms": 1000 }))

@@ -10,6 +10,7 @@ mod embedded;
 mod etcd;
 mod memory;
 mod register;
+mod s3;
 #[path = "sim/sim.rs"]
 mod sim;
 mod simulation;
