@@ -40,7 +40,7 @@ fn kept_but(request: &Request, key: &str, said: Value) -> Reply {
 }
 
 #[tokio::test]
-async fn a_hundred_guards_are_renewed_by_one_call() {
+async fn a_hundred_guards_are_renewed_by_a_few_calls() {
     let server = Scripted::start(|request, before| match request.action.as_str() {
         "acquire" => granted(request, before),
         "keepalive" => Reply::kept(request, TTL),
@@ -48,17 +48,20 @@ async fn a_hundred_guards_are_renewed_by_one_call() {
     })
     .await;
     let guards = guards(&server, 100).await;
-    let renewed = server.wait_for("keepalive", 4).await;
+    // What is due within a quarter of the time between two renewals goes along: four groups at most.
+    let before = server.requests("keepalive").len();
+    let renewed = server.wait_for("keepalive", before + 12).await;
     assert!(guards.iter().all(LockGuard::is_valid));
-    for renewal in &renewed {
-        assert_eq!(renewal.path, "/v1/keepalive");
-    }
-    // The first may have come before the last was granted.
-    let all = renewed.last().unwrap();
-    assert_eq!(all.items("lease_ids").count(), 100);
-    assert_eq!(all.items("locks").count(), 100);
-    let number = |renewal: &Request| renewal.items("lease_ids").count();
-    assert!(renewed.iter().map(number).sum::<usize>() >= 300);
+    assert!(
+        renewed
+            .iter()
+            .all(|renewal| renewal.path == "/v1/keepalive")
+    );
+    let renewals: usize = renewed[before..]
+        .iter()
+        .map(|renewal| renewal.items("lease_ids").count())
+        .sum();
+    assert!(renewals >= 200, "{renewals} renewals by 12 calls");
 }
 
 #[tokio::test]
