@@ -202,7 +202,13 @@ pub(crate) async fn check_single_locks(store: Store) {
         .into_iter()
         .partition(|(name, _)| NEED_SESSIONS.contains(name));
     assert_eq!(sessions.len(), NEED_SESSIONS.len());
-    keeps(Arc::clone(&store), alone).await;
+    // Leases of two seconds run out while a server is kept busy by all the others.
+    let (timed, others): (Vec<_>, Vec<_>) = alone.into_iter().partition(|(name, _)| {
+        let about_time = ["expiry::", "delay::", "ran_out", "expir", "over_ends"];
+        about_time.iter().any(|part| name.contains(part))
+    });
+    keeps(Arc::clone(&store), others).await;
+    keeps(Arc::clone(&store), timed).await;
     assert_eq!(
         store.token_epoch().await.unwrap(),
         store.token_epoch().await.unwrap()

@@ -94,7 +94,7 @@ pub(super) async fn readers_at_the_head_are_granted_together(store: Store) {
 
 pub(super) async fn a_writer_that_gives_up_lets_the_readers_behind_it_in(store: Store) {
     let first = takes(&store, reader("gives-up", "first")).await;
-    let writer = waits(&store, "gives-up", "writer", Duration::from_secs(1)).await;
+    let writer = waits(&store, "gives-up", "writer", Duration::from_secs(4)).await;
     let behind = queued(&store, patient(reader("gives-up", "behind"))).await;
     let outcome = writer.await.unwrap().unwrap();
     assert!(matches!(outcome, Acquisition::Held(_)), "{outcome:?}");
