@@ -12,6 +12,14 @@ path "secret/data/hostnames/idem/*" {
   capabilities = ["create", "read", "update"]
 }
 
+# What somebody asked for without waiting is written once when it is asked for and once when it has ended.
+path "secret/data/hostnames/operations/*" {
+  capabilities = ["create", "read", "update"]
+}
+path "secret/metadata/hostnames/operations/*" {
+  capabilities = ["list"]
+}
+
 # The audit record of a hostname, its retirement and the registration of a stem are written once: not
 # even the service itself can change them.
 path "secret/data/hostnames/hosts/*" {

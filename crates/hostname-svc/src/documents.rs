@@ -7,6 +7,7 @@ mod format;
 mod key;
 pub mod layout;
 mod moment;
+mod operation;
 mod record;
 mod retirement;
 mod stem;
@@ -17,6 +18,7 @@ pub use self::{
     format::Format,
     key::{IdemDocument, KeyHash, Owner},
     moment::Moment,
+    operation::{Operation, Outcome},
     record::{Facts, Record, StoredRecord},
     retirement::Retirement,
     stem::StemDocument,

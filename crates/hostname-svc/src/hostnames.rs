@@ -1,6 +1,7 @@
 //! The public verbs: allocate hostnames, preview, import, find, list and retire them.
 
 mod listing;
+mod operations;
 mod prefixes;
 mod preview;
 mod retirement;
@@ -9,15 +10,15 @@ mod sweeper;
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
 
-use self::stems::Stems;
 pub use self::{
     listing::{Deleted, Filter, Page, Position, decode, encode},
     prefixes::{PrefixPage, PrefixPosition, PrefixState},
     preview::Outlook,
 };
+use self::{operations::Operations, stems::Stems};
 use crate::{
     allocator::{AllocateError, Allocation, Allocator, Want, Wish, read},
     documents::{Format, GivenUp, KeyHash, Moment, Record, Retirement, StoredRecord, layout},
@@ -36,6 +37,7 @@ pub struct Hostnames {
     store: Arc<dyn DocumentStore>,
     allocator: Allocator,
     stems: Stems,
+    operations: Operations,
     metrics: Metrics,
     budget: Duration,
 }
@@ -96,6 +98,7 @@ impl Hostnames {
     ) -> Self {
         Self {
             stems: Stems::new(Arc::clone(&store)),
+            operations: Operations::new(),
             store,
             allocator,
             metrics,
@@ -109,6 +112,15 @@ impl Hostnames {
     /// # Errors
     /// [`HostnameError`]
     pub async fn allocate(&self, wish: Wish, key: Option<&str>) -> Result<Given, HostnameError> {
+        let key = match (key, &wish.want) {
+            (Some(key), _) => Some(KeyHash::new(ANYBODY, key)),
+            (None, Want::Chosen(_)) => Some(key_of_import(&wish)?),
+            (None, _) => None,
+        };
+        self.allocate_for(wish, key).await
+    }
+
+    async fn allocate_for(&self, wish: Wish, key: Option<KeyHash>) -> Result<Given, HostnameError> {
         let outcome = self.try_allocate(wish, key).await;
         let result = match &outcome {
             Ok(Given {
@@ -121,13 +133,8 @@ impl Hostnames {
         outcome
     }
 
-    async fn try_allocate(&self, wish: Wish, key: Option<&str>) -> Result<Given, HostnameError> {
+    async fn try_allocate(&self, wish: Wish, key: Option<KeyHash>) -> Result<Given, HostnameError> {
         let deadline = Instant::now() + self.budget;
-        let key = match (key, &wish.want) {
-            (Some(key), _) => Some(KeyHash::new(ANYBODY, key)),
-            (None, Want::Chosen(_)) => Some(key_of_import(&wish)?),
-            (None, _) => None,
-        };
         let request_id = new_request_id();
         let policy = self.admit(&wish.prefix)?;
         check_numbers(&wish, &policy)?;
@@ -296,9 +303,13 @@ impl Hostnames {
     }
 
     /// Finishes, from time to time, what a replica left that is gone, where nobody has asked since.
-    pub async fn sweep_for_ever(&self, interval: Duration) {
-        let nearly_full = &self.metrics.nearly_full;
-        sweeper::sweep_for_ever(&self.store, &self.allocator, nearly_full, interval).await;
+    pub async fn sweep_for_ever(self: Arc<Self>, interval: Duration) {
+        loop {
+            sweeper::told(self.resume_operations().await);
+            let nearly_full = &self.metrics.nearly_full;
+            sweeper::told(sweeper::sweep_once(&self.store, &self.allocator, nearly_full).await);
+            sleep(interval).await;
+        }
     }
 
     /// Ends what runs in the background, and gives the locks back.

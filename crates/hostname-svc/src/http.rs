@@ -4,6 +4,7 @@ mod bodies;
 mod field;
 mod fields;
 mod hostnames;
+mod operations;
 mod prefixes;
 mod problem;
 mod query;
@@ -31,7 +32,8 @@ pub async fn serve(
         config
             .app_data(hostnames.clone())
             .configure(hostnames::routes)
-            .configure(prefixes::routes);
+            .configure(prefixes::routes)
+            .configure(operations::routes);
     };
     server::serve(parts, routes, shutdown).await
 }

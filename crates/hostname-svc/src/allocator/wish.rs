@@ -2,18 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::hostname::{Counter, Prefix};
 
 /// What is asked for. Its JSON is what an idempotency key belongs to.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Wish {
     /// The prefix of the hostname.
     #[serde(flatten)]
     pub prefix: Prefix,
     /// Which numbers.
-    #[serde(skip_serializing_if = "Want::is_one")]
+    #[serde(default, skip_serializing_if = "Want::is_one")]
     pub want: Want,
     /// What the records will say.
     #[serde(flatten)]
@@ -21,7 +21,7 @@ pub struct Wish {
 }
 
 /// What callers say about their hostnames.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Remarks {
     /// Whom they are for.
     pub requested_by: Option<String>,
@@ -32,10 +32,11 @@ pub struct Remarks {
 }
 
 /// Which numbers of a prefix somebody wants.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Want {
     /// The next one.
+    #[default]
     One,
     /// The next ones, so many.
     Count(usize),

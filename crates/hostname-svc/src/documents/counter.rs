@@ -282,17 +282,17 @@ impl fmt::Display for GivenUp {
 
 /// A value as the text of its JSON. Vault and OpenBao refuse a request with more than a thousand or so
 /// strings in it ("high complexity"), which some fifty entries have; a text is one string.
-mod json_text {
+pub(super) mod json_text {
     use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
-    pub(super) fn serialize<T: Serialize, S: Serializer>(
+    pub(in crate::documents) fn serialize<T: Serialize, S: Serializer>(
         value: &T,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&serde_json::to_string(value).map_err(ser::Error::custom)?)
     }
 
-    pub(super) fn deserialize<'de, T: de::DeserializeOwned, D: Deserializer<'de>>(
+    pub(in crate::documents) fn deserialize<'de, T: de::DeserializeOwned, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<T, D::Error> {
         serde_json::from_str(&String::deserialize(deserializer)?).map_err(de::Error::custom)

@@ -1,6 +1,8 @@
 //! Where documents are. Parts are path segments, never joined by a character that may stand in them.
 
-use super::KeyHash;
+use uuid::Uuid;
+
+use super::{KeyHash, Operation};
 use crate::{
     hostname::{Hostname, Prefix, Surroundings},
     store::DocumentPath,
@@ -44,6 +46,16 @@ pub fn retirements(prefix: &Prefix) -> DocumentPath {
         prefix.role.as_str(),
         prefix.environment.as_str(),
     ])
+}
+
+/// An operation; none for an id that does not tell when it was made.
+pub fn operation(id: &Uuid) -> Option<DocumentPath> {
+    Some(operations(Operation::day(id)?).child(&id.to_string()))
+}
+
+/// The folder of all operations that were asked for on a day.
+pub fn operations(day: u64) -> DocumentPath {
+    DocumentPath::new(&["operations", &day.to_string()])
 }
 
 /// Who may have the hostnames with these texts around their counters. A text that is empty is a hyphen there,

@@ -19,25 +19,19 @@ use crate::{
 /// A counter that stands still for so long has nobody who works on it.
 const STILL: Duration = Duration::from_secs(10);
 
-pub(super) async fn sweep_for_ever(
-    store: &Arc<dyn DocumentStore>,
-    allocator: &Allocator,
-    nearly_full: &IntGauge,
-    interval: Duration,
-) {
-    loop {
-        match sweep_once(store, allocator, nearly_full).await {
-            Err(HostnameError::Failed(error)) if error.is_outage() => {
-                tracing::debug!("what is left pending is looked for later: {error}");
-            }
-            Err(error) => tracing::warn!("what is left pending cannot be looked for: {error}"),
-            Ok(()) => (),
+/// Logs why nothing was found out, if so.
+pub(super) fn told(outcome: Result<(), HostnameError>) {
+    match outcome {
+        Err(HostnameError::Failed(error)) if error.is_outage() => {
+            tracing::debug!("what is left pending is looked for later: {error}");
         }
-        sleep(interval).await;
+        Err(error) => tracing::warn!("what is left pending cannot be looked for: {error}"),
+        Ok(()) => (),
     }
 }
 
-async fn sweep_once(
+/// Settles what has been pending for a while, and counts the prefixes that are nearly full.
+pub(super) async fn sweep_once(
     store: &Arc<dyn DocumentStore>,
     allocator: &Allocator,
     nearly_full: &IntGauge,

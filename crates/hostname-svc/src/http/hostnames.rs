@@ -15,6 +15,7 @@ use service_kit::{
 use super::{
     bodies::{BatchBody, HostnameBody, ImportBody, OutlookBody, PageBody, PreviewBody},
     field::{NamedField, invalid},
+    operations,
     problem::HOSTNAME_NOT_FOUND,
     query::ListQuery,
     wish::{parse_batch, parse_import, parse_one, parse_preview, parse_retirement},
@@ -52,6 +53,9 @@ async fn allocate(
     body: Json<Map<String, Value>>,
 ) -> Result<HttpResponse, Problem> {
     let (wish, key) = with_key(parse_one(body.0), &request)?;
+    if operations::is_wanted(&request) {
+        return operations::begin(hostnames.into_inner(), wish, key).await;
+    }
     let given = hostnames.allocate(wish, key).await?;
     let mut response = given_out(&given);
     let Some(record) = given.records.into_iter().next() else {
@@ -67,6 +71,9 @@ async fn allocate_batch(
     body: Json<Map<String, Value>>,
 ) -> Result<HttpResponse, Problem> {
     let (wish, key) = with_key(parse_batch(body.0), &request)?;
+    if operations::is_wanted(&request) {
+        return operations::begin(hostnames.into_inner(), wish, key).await;
+    }
     let given = hostnames.allocate(wish, key).await?;
     Ok(given_out(&given).json(BatchBody::from(given)))
 }
@@ -85,6 +92,9 @@ async fn import(
     if dry_run {
         let outlook = hostnames.preview_import(&prefix, &chosen).await?;
         return Ok(HttpResponse::Ok().json(OutlookBody::new(&prefix, outlook)));
+    }
+    if operations::is_wanted(&request) {
+        return operations::begin(hostnames.into_inner(), wish, key).await;
     }
     let given = hostnames.allocate(wish, key).await?;
     Ok(given_out(&given).json(ImportBody::new(

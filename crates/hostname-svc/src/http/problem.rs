@@ -26,6 +26,8 @@ problem_kinds! {
             "Check the name; a hostname is given out by POST /v1/hostnames.";
         PREFIX_NOT_FOUND: "prefix-not-found", 404, "No hostname of this prefix was ever given out.", false,
             "Check application, role and environment; a prefix begins with its first hostname.";
+        OPERATION_NOT_FOUND: "operation-not-found", 404, "There is no such operation.", false,
+            "Check the id: it comes with the 202 of a call with `Prefer: respond-async`.";
         RECORD_DELETED: "record-deleted", 410, "The record of this hostname was deleted by hand.", false,
             "An operator restores it in the store (Vault: `undelete`); the name stays taken.";
         AMBIGUOUS_PREFIX: "ambiguous-prefix", 409, "The hostnames of this prefix could not be told from another's.", false,

@@ -18,6 +18,7 @@ mod listing;
 mod lock_faults;
 mod lock_outage;
 mod main_job;
+mod operations;
 mod policies;
 mod prefixes;
 mod preview;
