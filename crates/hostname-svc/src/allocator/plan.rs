@@ -217,11 +217,25 @@ impl Next<'_> {
 
     /// The next numbers, so many; none of them when one is missing.
     fn next_numbers(&mut self, count: usize, policy: &Policy) -> Option<Vec<Counter>> {
-        let (before, passed) = (self.counter.clone(), self.passed);
+        let CounterDocument {
+            format,
+            value,
+            passed,
+            shapes,
+            ..
+        } = &self.counter;
+        let before = (*format, *value, passed.clone(), shapes.clone(), self.passed);
         self.passed += self.counter.pass_to(policy.start.get() - 1);
         let numbers: Option<Vec<_>> = (0..count).map(|_| self.take_of(&policy.shape)).collect();
         if numbers.is_none() {
-            (self.counter, self.passed) = (before, passed);
+            let counter = &mut self.counter;
+            (
+                counter.format,
+                counter.value,
+                counter.passed,
+                counter.shapes,
+                self.passed,
+            ) = before;
         }
         numbers
     }
