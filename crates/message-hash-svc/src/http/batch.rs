@@ -1,52 +1,30 @@
 //! `POST /messages:batch`: several messages put, got and asked for by one call.
 
-use actix_web::web::{self, Bytes, Data, ServiceConfig};
+mod reading;
+
+use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use futures_util::future::join_all;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use service_kit::body::{self, BodyLimits};
 use service_kit::problem::Problem;
 use service_kit::query::Query;
 
+use self::reading::Batch;
 use crate::digest::Digest;
 use crate::http::Rules;
 use crate::http::answer;
-use crate::http::messages::{asker, expiry};
+use crate::http::messages::asker;
 use crate::http::refusal::Refusal;
 use crate::message::{Message, Shown};
 use crate::messages::{Asker, Lookup, MessageError, Messages};
 use crate::store::Put;
 use crate::token::Written;
 
-/// Entries of one batch, of all kinds together.
-const MOST_ENTRIES: usize = 1000;
-
 /// Messages that are looked up at once.
 const AT_ONCE: usize = 16;
-
-/// What is to be done: first the puts, by one commit, then the rest.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Batch {
-    #[serde(default)]
-    put: Vec<PutEntry>,
-    #[serde(default)]
-    get: Vec<String>,
-    #[serde(default)]
-    exists: Vec<String>,
-}
-
-/// A message, as text or as bytes, and the digest that it is expected to have.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct PutEntry {
-    message: Option<String>,
-    message_base64: Option<String>,
-    digest: Option<String>,
-    ttl_ms: Option<u64>,
-}
 
 #[derive(Serialize)]
 struct BatchBody {
@@ -89,14 +67,8 @@ async fn batch(
     messages: Data<Messages>,
     rules: Data<Rules>,
 ) -> Result<HttpResponse, Problem> {
-    let batch = read(&request, payload, &rules).await?;
-    let puts = batch.put.into_iter().enumerate();
-    let puts = puts
-        .map(|(place, entry)| message_of(place, entry, &rules))
-        .collect::<Result<Vec<_>, _>>()?;
-    let gets = digests("get", &batch.get)?;
-    let asked = digests("exists", &batch.exists)?;
-    let Written { outcome, tokens } = put_all(puts, &messages).await?;
+    let Batch { put, get, exists } = read(&request, payload, &rules).await?;
+    let Written { outcome, tokens } = put_all(put, &messages).await?;
     let looking = Looking {
         messages: &messages,
         rules: &rules,
@@ -104,8 +76,8 @@ async fn batch(
     };
     let body = BatchBody {
         put: outcome,
-        get: looking.get_all(&gets).await?,
-        exists: looking.ask_all(&asked).await?,
+        get: looking.get_all(&get).await?,
+        exists: looking.ask_all(&exists).await?,
     };
     let mut response = HttpResponse::Ok();
     answer::place(&mut response, &tokens);
@@ -124,69 +96,7 @@ async fn read(
         time: rules.read_timeout,
     };
     let body = body::read(request, payload.into_inner(), limits).await?;
-    let batch: Batch = body::parse(&body)?;
-    let entries = batch.put.len() + batch.get.len() + batch.exists.len();
-    if entries > MOST_ENTRIES {
-        return Err(Problem::invalid(
-            "body",
-            format!("expected up to {MOST_ENTRIES} entries, found {entries}"),
-        ));
-    }
-    Ok(batch)
-}
-
-fn message_of(place: usize, entry: PutEntry, rules: &Rules) -> Result<Message, Problem> {
-    let invalid =
-        |field: &str, allowed: &str| Problem::invalid(&format!("put[{place}].{field}"), allowed);
-    let body = match (entry.message, entry.message_base64) {
-        (Some(text), None) => Bytes::from(text),
-        (None, Some(base64)) => BASE64_STANDARD
-            .decode(base64)
-            .map_err(|_| invalid("message_base64", "expected base64 with padding"))?
-            .into(),
-        _ => {
-            return Err(invalid(
-                "message",
-                "expected either `message` or `message_base64`",
-            ));
-        }
-    };
-    let digest = Digest::of(&body);
-    let expected = entry.digest.map(|text| digest_of(&text)).transpose();
-    let expected =
-        expected.map_err(|()| invalid("digest", "expected 64 lower-case hexadecimal digits"))?;
-    if let Some(wanted) = expected.filter(|wanted| *wanted != digest) {
-        return Err(Refusal::Mismatch {
-            found: digest.to_string(),
-            wanted: wanted.to_string(),
-        }
-        .into());
-    }
-    let expiry = match entry.ttl_ms {
-        None => rules.default_expiry(),
-        Some(ttl_ms) => expiry(Some(ttl_ms), rules)?,
-    };
-    Ok(Message {
-        digest,
-        body,
-        expiry,
-    })
-}
-
-fn digests(field: &str, texts: &[String]) -> Result<Vec<Digest>, Problem> {
-    let all = texts.iter().enumerate().map(|(place, text)| {
-        digest_of(text).map_err(|()| {
-            Problem::invalid(
-                &format!("{field}[{place}]"),
-                "expected 64 lower-case hexadecimal digits",
-            )
-        })
-    });
-    all.collect()
-}
-
-fn digest_of(text: &str) -> Result<Digest, ()> {
-    text.parse().map_err(|_| ())
+    reading::parse(body::parse(&body)?, rules)
 }
 
 async fn put_all(

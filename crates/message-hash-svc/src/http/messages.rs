@@ -123,27 +123,28 @@ fn expiry_in(request: &HttpRequest, rules: &Rules) -> Result<Expiry, Refusal> {
     let ttl = Query::only(request.query_string(), TTL_MS);
     match ttl.map_err(|err| Refusal::Malformed(err.to_string()))? {
         None => Ok(rules.default_expiry()),
-        Some(text) => expiry(query::number(&text), rules),
+        Some(text) => expiry(query::number(&text), rules).map_err(|allowed| Refusal::Invalid {
+            field: TTL_MS,
+            allowed,
+        }),
     }
 }
 
-/// The expiry after some milliseconds, when that is allowed.
-pub(super) fn expiry(ttl_ms: Option<u64>, rules: &Rules) -> Result<Expiry, Refusal> {
-    let invalid = |allowed: String| Refusal::Invalid {
-        field: TTL_MS,
-        allowed,
-    };
+/// The expiry after some milliseconds.
+///
+/// # Errors
+///
+/// Says what is allowed.
+pub(super) fn expiry(ttl_ms: Option<u64>, rules: &Rules) -> Result<Expiry, String> {
     let Some(longest) = rules.max_ttl else {
-        return Err(invalid(
-            "messages do not expire here: MESSAGE_HASH_MAX_TTL is not set".to_owned(),
-        ));
+        return Err("messages do not expire here: MESSAGE_HASH_MAX_TTL is not set".to_owned());
     };
     let ttl = ttl_ms.map(Duration::from_millis);
     match ttl.filter(|ttl| !ttl.is_zero() && *ttl <= longest) {
         Some(ttl) => Ok(Expiry::after(ttl)),
-        None => Err(invalid(format!(
+        None => Err(format!(
             "expected a whole number of milliseconds from 1 to {}",
             longest.as_millis()
-        ))),
+        )),
     }
 }

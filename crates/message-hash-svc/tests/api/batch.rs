@@ -86,12 +86,27 @@ async fn a_batch_with_one_bad_entry_is_refused_whole() {
         (
             json!({"put": [good, {"message": "a", "ttl_ms": 5}]}),
             422,
-            "ttl_ms",
+            "put[1].ttl_ms",
+        ),
+        (
+            json!({"put": [good, {"message": "a", "digest": null}]}),
+            422,
+            "put[1].digest",
+        ),
+        (
+            json!({"put": [good, {"message": "a", "x": 1}]}),
+            422,
+            "put[1].x",
+        ),
+        (
+            json!({"put": [good, ["a", null, null, null]]}),
+            422,
+            "put[1]",
         ),
         (
             json!({"put": [good, {"message": "a", "digest": digest(b"b")}]}),
             422,
-            "",
+            "put[1].digest",
         ),
         (json!({"put": [good, {"message": "0123456789a"}]}), 413, ""),
         (json!({"put": [good], "get": ["x"]}), 422, "get[0]"),
@@ -114,6 +129,37 @@ async fn a_batch_with_one_bad_entry_is_refused_whole() {
     }
     let path = format!("/messages/{}", digest(b"good"));
     assert_eq!(app.get(&path).await.status, 404);
+}
+
+#[tokio::test]
+async fn all_that_is_wrong_with_a_batch_is_told_at_once() {
+    let app = App::start().await;
+    let wrong = json!({
+        "put": [{"message": "good"}, {"message": 1, "ttl_ms": "1"}, {"message_base64": "a", "digest": "A"}, 7],
+        "get": [1, digest(b"a"), "x"], "exists": {}, "y".repeat(500): 1,
+    });
+    let problem = batch(&app, &wrong).await.json();
+    let fields: Vec<_> = (problem["errors"].as_array().unwrap().iter())
+        .map(|error| error["field"].as_str().unwrap())
+        .collect();
+    let unknown = "y".repeat(64);
+    let expected = [
+        "exists",
+        "put[1].message",
+        "put[1].ttl_ms",
+        "put[2].message_base64",
+        "put[2].digest",
+        "put[3]",
+        "get[0]",
+        "get[2]",
+        unknown.as_str(),
+    ];
+    assert_eq!(fields, expected, "{problem}");
+    let unknown = (0..5000)
+        .map(|place| (format!("x{place}"), json!(1)))
+        .collect();
+    let problem = batch(&app, &Value::Object(unknown)).await.json();
+    assert_eq!(problem["errors"].as_array().unwrap().len(), 100);
 }
 
 #[tokio::test]
