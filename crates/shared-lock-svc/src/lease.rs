@@ -164,9 +164,9 @@ impl FromStr for LeaseId {
     type Err = Refused;
 
     fn from_str(text: &str) -> Result<Self, Refused> {
-        text.parse()
-            .map(Self)
-            .map_err(|_| Refused("must be a lease id: a decimal int64 in a string".into()))
+        let rule = "must be a lease id: a decimal int64 in a string";
+        let id = text.parse().ok().filter(|_| has_no_plus(text));
+        id.map(Self).ok_or_else(|| Refused(rule.into()))
     }
 }
 
@@ -180,10 +180,15 @@ impl FromStr for FencingToken {
     type Err = Refused;
 
     fn from_str(text: &str) -> Result<Self, Refused> {
-        text.parse().map(Self).map_err(|_| {
-            Refused("must be a fencing token: a positive decimal number in a string".into())
-        })
+        let rule = "must be a fencing token: a positive decimal number in a string";
+        let token = text.parse().ok().filter(|_| has_no_plus(text));
+        token.map(Self).ok_or_else(|| Refused(rule.into()))
     }
+}
+
+/// Whether a number begins without the plus that Rust would take.
+fn has_no_plus(text: &str) -> bool {
+    !text.starts_with('+')
 }
 
 macro_rules! number {

@@ -94,7 +94,7 @@ impl Fields {
             None => self.refuse(name, "is missing"),
             Some(value) => match value.as_u64() {
                 Some(number @ 1..) if number <= max => return Some(number),
-                _ => self.refuse(name, format!("must be a number from 1 to {max}")),
+                _ => self.refuse(name, format!("must be a whole number from 1 to {max}")),
             },
         }
         None

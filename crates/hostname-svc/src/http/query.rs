@@ -98,7 +98,7 @@ fn page_size(text: &str) -> Result<usize, InvalidField> {
         Some(size @ 1..=PAGE_MAX) => Ok(size),
         _ => Err(InvalidField::new(
             "limit",
-            format!("must be a number from 1 to {PAGE_MAX}"),
+            format!("must be a whole number from 1 to {PAGE_MAX}"),
         )),
     }
 }

@@ -123,7 +123,10 @@ async fn a_time_beyond_what_the_lock_service_allows_is_told_by_its_name() {
     let refused = app.allocate(&wish("splunk", "web", "dev")).await;
     refused.is_problem(503, "lock-refused");
     let detail = refused.body["detail"].as_str().unwrap();
-    assert!(detail.contains("wait_ms: must be 0 to 2000"), "{detail}");
+    assert!(
+        detail.contains("wait_ms: must be a whole number from 0 to 2000"),
+        "{detail}"
+    );
 }
 
 #[tokio::test]

@@ -91,7 +91,13 @@ impl Fields {
             };
             number
                 .filter(|number| range.contains(number))
-                .ok_or_else(|| Refused(format!("must be {} to {}", range.start(), range.end())))
+                .ok_or_else(|| {
+                    Refused(format!(
+                        "must be a whole number from {} to {}",
+                        range.start(),
+                        range.end()
+                    ))
+                })
         })
     }
 

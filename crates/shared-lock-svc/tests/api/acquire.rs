@@ -146,7 +146,10 @@ async fn the_limits_are_settings_and_refusals_name_them() {
         (answer.status.as_u16(), answer.fields()),
         (422, vec!["ttl_ms"])
     );
-    assert_eq!(answer.body["detail"], "ttl_ms: must be 1 to 10000");
+    assert_eq!(
+        answer.body["detail"],
+        "ttl_ms: must be a whole number from 1 to 10000"
+    );
     let answer = app
         .acquire(
             "jobs",

@@ -251,9 +251,9 @@ async fn everything_that_is_wrong_is_told_at_once() {
                 "holder",
                 "must be 1 to 256 bytes without control characters"
             ),
-            told("ttl_ms", "must be 1 to 86400000"),
-            told("weight", "must be 1 to 2"),
-            told("wait_ms", "must be 0 to 600000"),
+            told("ttl_ms", "must be a whole number from 1 to 86400000"),
+            told("weight", "must be a whole number from 1 to 2"),
+            told("wait_ms", "must be a whole number from 0 to 600000"),
             told(
                 "request_id",
                 "must be 1 to 64 characters of A-Z, a-z, 0-9, '-', '_' and '.'"

@@ -4,7 +4,7 @@ use actix_web::{ResponseError, body::to_bytes};
 use serde_json::{Value, json};
 
 use super::Fields;
-use crate::lease::{Holder, LeaseId};
+use crate::lease::{FencingToken, Holder, LeaseId};
 
 fn fields(value: Value) -> Fields {
     let Value::Object(values) = value else {
@@ -38,12 +38,23 @@ async fn everything_that_is_wrong_is_told_at_once() {
         json!([
             { "field": "holder", "detail": "must be 1 to 256 bytes without control characters" },
             { "field": "lease_id", "detail": "is missing" },
-            { "field": "ttl_ms", "detail": "must be 1 to 1000" },
-            { "field": "wait_ms", "detail": "must be 0 to 1000" },
+            { "field": "ttl_ms", "detail": "must be a whole number from 1 to 1000" },
+            { "field": "wait_ms", "detail": "must be a whole number from 0 to 1000" },
             { "field": "mode", "detail": "must be one of `one`, `two`" },
             { "field": "other", "detail": known },
         ])
     );
+}
+
+#[actix_web::test]
+async fn ids_and_tokens_are_digits_without_a_plus() {
+    let mut fields = fields(json!({ "lease_id": "+5", "fencing_token": "+7", "session_id": "5" }));
+    fields.required::<LeaseId>("lease_id");
+    fields.required::<FencingToken>("fencing_token");
+    assert_eq!(fields.required("session_id"), Some(LeaseId(5)));
+    let wrong = refused(fields).await;
+    assert_eq!(wrong[0]["field"], "lease_id", "{wrong}");
+    assert_eq!(wrong[1]["field"], "fencing_token", "{wrong}");
 }
 
 #[actix_web::test]
@@ -54,7 +65,7 @@ async fn fields_in_a_list_are_named_by_their_place() {
     assert_eq!(
         refused(fields).await,
         json!([
-            { "field": "locks[1].n", "detail": "must be 1 to 2" },
+            { "field": "locks[1].n", "detail": "must be a whole number from 1 to 2" },
             { "field": "locks[1].x", "detail": "is not known; the fields are `n`" },
             { "field": "locks[2]", "detail": "must be an object" },
         ])
