@@ -11,6 +11,7 @@ use std::thread;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use opentelemetry::context::FutureExt;
 use tokio::sync::{mpsc, oneshot};
 use tracing::Instrument;
 use tracing::instrument::WithSubscriber;
@@ -70,9 +71,10 @@ impl Keeper {
         Arc::clone(&self.transport)
     }
 
-    /// Does `job` beside all others, in the caller's span.
+    /// Does `job` beside all others, in the caller's span and trace.
     pub(crate) fn run(&self, job: impl Future<Output = ()> + Send + 'static) {
-        let job = job.in_current_span().with_current_subscriber();
+        let job = job.in_current_span().with_current_context();
+        let job = job.with_current_subscriber();
         // The thread ends only after this sender is gone.
         let _ = self.jobs.send(Box::pin(job));
     }

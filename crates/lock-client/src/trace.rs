@@ -1,15 +1,18 @@
 //! The caller's trace goes along with every request.
 
-use opentelemetry::global;
-use opentelemetry::propagation::Injector;
+use opentelemetry::{Context, global, propagation::Injector, trace::TraceContextExt};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-/// The current span, in the form that the process has chosen (W3C `traceparent` as a rule).
+/// The trace of the current span, or else of the current OpenTelemetry context, in the form that the
+/// process has chosen (W3C `traceparent` as a rule).
 pub(crate) fn trace_headers() -> HeaderMap {
     let mut headers = HeaderMap::new();
-    let context = Span::current().context();
+    let mut context = Span::current().context();
+    if !context.span().span_context().is_valid() {
+        context = Context::current();
+    }
     global::get_text_map_propagator(|propagator| {
         propagator.inject_context(&context, &mut Headers(&mut headers))
     });

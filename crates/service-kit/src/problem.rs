@@ -135,7 +135,7 @@ impl Problem {
         }
         if let Some(request) = RequestContext::current() {
             body.insert("instance".into(), json!(request.path));
-            body.insert("trace_id".into(), json!(request.trace_id));
+            body.insert("trace_id".into(), json!(request.trace_id.to_string()));
         }
         Value::Object(body)
     }

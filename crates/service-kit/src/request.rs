@@ -11,7 +11,12 @@ use actix_web::{
     middleware::Next,
     web::Data,
 };
-use opentelemetry::{global, propagation::Extractor, trace::TraceContextExt};
+use opentelemetry::{
+    Context, global,
+    propagation::Extractor,
+    trace::{FutureExt, SpanContext, TraceContextExt, TraceFlags, TraceId, TraceState},
+};
+use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator};
 use tracing::{Instrument, Span, field::Empty, info, info_span};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
@@ -33,8 +38,8 @@ tokio::task_local! {
 pub struct RequestContext {
     /// Path of the URL, without the query.
     pub path: String,
-    /// W3C trace id, hexadecimal.
-    pub trace_id: String,
+    /// W3C trace id; 32 hexadecimal digits as text.
+    pub trace_id: TraceId,
 }
 
 impl RequestContext {
@@ -53,11 +58,12 @@ pub(crate) async fn observe<B: MessageBody + 'static>(
     let metrics = request.app_data::<Data<HttpMetrics>>().cloned();
     let method = known_method(request.method().as_str());
     let route = without_rules(&request.match_pattern().unwrap_or_default());
-    let span = request_span(method, &route, request.headers());
+    let span = request_span(method, &route);
+    let trace = join_trace(&span, request.headers());
     let connection = request.conn_data::<Rc<Connection>>().cloned();
     let context = RequestContext {
         path: request.path().to_owned(),
-        trace_id: trace_id(&span),
+        trace_id: trace.span().span_context().trace_id(),
     };
     let timer = metrics
         .as_ref()
@@ -68,6 +74,7 @@ pub(crate) async fn observe<B: MessageBody + 'static>(
         Ok::<_, Error>(refusal_as_problem(response.map_into_boxed_body()))
     };
     let answer = CURRENT.scope(context, answer).instrument(span.clone());
+    let answer = answer.with_context(trace);
     let response = match connection {
         Some(connection) => while_connected(&connection, answer).await?,
         None => answer.await?,
@@ -147,24 +154,38 @@ fn without_rules(pattern: &str) -> String {
     route
 }
 
-fn request_span(method: &str, route: &str, headers: &HeaderMap) -> Span {
-    let span = info_span!(
+fn request_span(method: &str, route: &str) -> Span {
+    info_span!(
         "request",
         otel.name = format!("{method} {route}"),
         otel.kind = "server",
         http.request.method = method,
         http.route = route,
         http.response.status_code = Empty,
-    );
-    let parent =
-        global::get_text_map_propagator(|propagator| propagator.extract(&Headers(headers)));
-    // Fails only when no OpenTelemetry layer is installed: then there is no trace to join.
-    let _ = span.set_parent(parent);
-    span
+    )
 }
 
-fn trace_id(span: &Span) -> String {
-    span.context().span().span_context().trace_id().to_string()
+/// The trace that a request belongs to: its caller's, or one that begins here. Where no spans are
+/// recorded, its caller's span stands for ours.
+fn join_trace(span: &Span, headers: &HeaderMap) -> Context {
+    let parent =
+        global::get_text_map_propagator(|propagator| propagator.extract(&Headers(headers)));
+    if !span.is_disabled() {
+        // Fails only when no OpenTelemetry layer is installed: then there is no trace to join.
+        let _ = span.set_parent(parent);
+        return span.context();
+    }
+    if parent.span().span_context().is_valid() {
+        return parent;
+    }
+    let ids = RandomIdGenerator::default();
+    Context::new().with_remote_span_context(SpanContext::new(
+        ids.new_trace_id(),
+        ids.new_span_id(),
+        TraceFlags::NOT_SAMPLED,
+        true,
+        TraceState::NONE,
+    ))
 }
 
 /// actix answers a known path under an unknown method with an empty 405.

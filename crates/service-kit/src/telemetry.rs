@@ -3,14 +3,15 @@
 use std::io::{self, IsTerminal};
 
 use actix_web::http::Uri;
-use opentelemetry::{global, trace::TracerProvider};
-use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig};
-use opentelemetry_sdk::{
-    Resource,
-    propagation::TraceContextPropagator,
-    trace::{Sampler, SdkTracerProvider},
+use opentelemetry::{
+    Context, global,
+    trace::{TraceContextExt, TracerProvider},
 };
+use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig};
+use opentelemetry_sdk::{Resource, propagation::TraceContextPropagator, trace::SdkTracerProvider};
 use serde::Deserialize;
+use tracing::Span;
+use tracing_opentelemetry::OpenTelemetrySpanExt;
 use tracing_subscriber::{
     Layer,
     filter::{FilterExt, LevelFilter, Targets, filter_fn},
@@ -95,7 +96,7 @@ const LIBRARIES: &str = "actix_server=warn,actix_http::h1=off";
 
 /// Sends what spans are left when it is dropped.
 pub struct Telemetry {
-    spans: SdkTracerProvider,
+    spans: Option<SdkTracerProvider>,
 }
 
 /// Starts logs and traces. `quiet` are directives that hold whatever the level is.
@@ -109,22 +110,11 @@ pub fn init(
     settings: &TelemetrySettings,
     quiet: &str,
 ) -> anyhow::Result<Telemetry> {
-    let mut spans = SdkTracerProvider::builder()
-        .with_resource(Resource::builder().with_service_name(service).build());
-    match &settings.otlp_endpoint {
-        Some(endpoint) => {
-            let exporter = SpanExporter::builder()
-                .with_http()
-                .with_protocol(Protocol::HttpBinary)
-                .with_endpoint(format!("{}/v1/traces", endpoint.0.trim_end_matches('/')))
-                .build()?;
-            spans = spans.with_batch_exporter(exporter);
-        }
-        // A trace goes through this service as it came; nothing is recorded of it.
-        None => spans = spans.with_sampler(Sampler::ParentBased(Box::new(Sampler::AlwaysOff))),
-    }
-    let spans = spans.build();
-    global::set_tracer_provider(spans.clone());
+    // Without a collector there are no spans: a trace goes through as the context of the task.
+    let spans = match &settings.otlp_endpoint {
+        Some(endpoint) => Some(exported(service, endpoint)?),
+        None => None,
+    };
     global::set_text_map_propagator(TraceContextPropagator::new());
 
     let quiet = Some(quiet).filter(|quiet| !quiet.is_empty());
@@ -134,18 +124,48 @@ pub fn init(
     };
     // A trace does not end where the log is quiet, nor does a line lose its trace id.
     let (lines, traced) = (directives(&settings.log_level.0)?, directives("info")?);
-    let traces = tracing_opentelemetry::layer()
-        .with_tracer(spans.tracer(service))
-        .with_context_activation(false)
-        .with_tracked_inactivity(false)
-        .with_location(false)
-        .with_threads(false)
-        .with_target(false);
-    tracing_subscriber::registry()
-        .with(log_layer(settings.log_format).with_filter(lines.and(filter_fn(|it| it.is_event()))))
-        .with(traces.with_filter(traced))
-        .try_init()?;
+    let lines =
+        log_layer(settings.log_format).with_filter(lines.and(filter_fn(|it| it.is_event())));
+    // Not an absent layer beside it: that would keep all spans enabled.
+    let mut layers = vec![lines.boxed()];
+    layers.extend(spans.as_ref().map(|spans| {
+        tracing_opentelemetry::layer()
+            .with_tracer(spans.tracer(service))
+            .with_context_activation(false)
+            .with_tracked_inactivity(false)
+            .with_location(false)
+            .with_threads(false)
+            .with_target(false)
+            .with_filter(traced)
+            .boxed()
+    }));
+    tracing_subscriber::registry().with(layers).try_init()?;
     Ok(Telemetry { spans })
+}
+
+/// Spans on their way to a collector.
+fn exported(service: &'static str, collector: &HttpUrl) -> anyhow::Result<SdkTracerProvider> {
+    let exporter = SpanExporter::builder()
+        .with_http()
+        .with_protocol(Protocol::HttpBinary)
+        .with_endpoint(format!("{}/v1/traces", collector.0.trim_end_matches('/')))
+        .build()?;
+    let spans = SdkTracerProvider::builder()
+        .with_resource(Resource::builder().with_service_name(service).build())
+        .with_batch_exporter(exporter)
+        .build();
+    global::set_tracer_provider(spans.clone());
+    Ok(spans)
+}
+
+/// The trace that the current task belongs to: that of its span, or the one that goes through this
+/// process unrecorded.
+pub fn current_trace() -> Context {
+    let of_span = Span::current().context();
+    match of_span.span().span_context().is_valid() {
+        true => of_span,
+        false => Context::current(),
+    }
 }
 
 fn log_layer<S>(format: LogFormat) -> Box<dyn Layer<S> + Send + Sync>
@@ -169,7 +189,7 @@ where
 
 impl Drop for Telemetry {
     fn drop(&mut self) {
-        if let Err(err) = self.spans.shutdown() {
+        if let Some(Err(err)) = self.spans.as_ref().map(SdkTracerProvider::shutdown) {
             tracing::warn!("spans were lost at shutdown: {err}");
         }
     }

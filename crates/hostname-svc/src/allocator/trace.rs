@@ -6,9 +6,10 @@
 
 use opentelemetry::{
     Context,
-    trace::{SpanContext, TraceContextExt},
+    trace::{FutureExt, SpanContext, TraceContextExt},
 };
-use tracing::Span;
+use service_kit::telemetry::current_trace;
+use tracing::{Instrument, Span};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 /// As many links as OpenTelemetry keeps of a span.
@@ -21,20 +22,25 @@ pub(super) struct Caller(SpanContext);
 impl Caller {
     /// Where the current task stands.
     pub(super) fn current() -> Self {
-        let context = Span::current().context();
-        Self(context.span().span_context().clone())
+        Self(current_trace().span().span_context().clone())
     }
 }
 
-/// Makes `span` part of the trace of the first of `callers`, and links it to the others.
-pub(super) fn join(span: &Span, callers: impl IntoIterator<Item = Caller>) {
+/// Does `work` in `span`, as part of the trace of the first of `callers` and linked to those of the others.
+pub(super) async fn on_behalf_of<T>(
+    callers: impl IntoIterator<Item = Caller>,
+    span: Span,
+    work: impl Future<Output = T>,
+) -> T {
     let mut callers = callers.into_iter().filter(|caller| caller.0.is_valid());
+    let mut trace = Context::new();
     if let Some(first) = callers.next() {
-        let parent = Context::new().with_remote_span_context(first.0);
-        // Fails only when no OpenTelemetry layer is installed: then there is no trace to join.
-        let _ = span.set_parent(parent);
+        trace = trace.with_remote_span_context(first.0);
+        // Fails only when no OpenTelemetry layer is installed: then the context alone tells.
+        let _ = span.set_parent(trace.clone());
     }
     for other in callers.take(LINKS) {
         span.add_link(other.0);
     }
+    work.instrument(span).with_context(trace).await
 }

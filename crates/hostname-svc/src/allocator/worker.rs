@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tokio::time::{Instant, sleep};
-use tracing::{Instrument, Span, info_span};
+use tracing::{Instrument, info_span};
 
 use super::{
     Shared, WithoutLocks,
@@ -12,7 +12,7 @@ use super::{
     error::AllocateError,
     hold::Hold,
     queue::{Queue, Ticket},
-    trace::{self, Caller},
+    trace::{Caller, on_behalf_of},
 };
 use crate::{
     hostname::Prefix,
@@ -46,9 +46,8 @@ impl Worker {
     pub(crate) async fn run(mut self) {
         loop {
             while let Some(deadline) = self.queue.last_deadline() {
-                let span = info_span!("hostname.turn");
-                trace::join(&span, self.queue.oldest_caller());
-                self.hold(deadline).instrument(span).await;
+                let caller = self.queue.oldest_caller();
+                on_behalf_of(caller, info_span!("hostname.turn"), self.hold(deadline)).await;
             }
             let closing = self.shared.closing();
             tokio::select! {
@@ -91,8 +90,7 @@ impl Worker {
                 lock = Some(held);
                 break;
             }
-            let span = cycle_span(&batch);
-            lock = self.allocate(held, batch).instrument(span).await;
+            lock = self.serve(held, batch).await;
             let valid = lock.as_ref().is_some_and(Hold::is_valid);
             if since.elapsed() >= self.shared.limits.max_hold || !valid {
                 break;
@@ -123,6 +121,16 @@ impl Worker {
             failures.with_label_values(&[error.reason()]).inc();
         }
         lock
+    }
+
+    /// Runs a cycle as part of the trace of the caller who had waited longest, linked to the others and
+    /// to the turn at the lock under which it runs.
+    async fn serve(&mut self, lock: Hold, batch: Vec<Ticket>) -> Option<Hold> {
+        let span =
+            info_span!(parent: None, "hostname.cycle", hostname.batch_requests = batch.len());
+        let callers = batch.iter().flat_map(Ticket::callers);
+        let callers: Vec<_> = callers.chain([Caller::current()]).collect();
+        on_behalf_of(callers, span, self.allocate(lock, batch)).await
     }
 
     /// Runs a cycle for a batch, and gives back the lock it ended under.
@@ -290,14 +298,4 @@ impl Worker {
             Err(error) => tracing::warn!("the counter of {} was not swept: {error}", self.prefix),
         }
     }
-}
-
-/// A cycle is part of the trace of the caller who had waited longest, and linked to the others and to
-/// the turn at the lock under which it runs.
-fn cycle_span(batch: &[Ticket]) -> Span {
-    let turn = Caller::current();
-    let span = info_span!(parent: None, "hostname.cycle", hostname.batch_requests = batch.len());
-    let callers = batch.iter().flat_map(Ticket::callers);
-    trace::join(&span, callers.chain([turn]));
-    span
 }

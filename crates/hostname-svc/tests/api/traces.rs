@@ -13,6 +13,9 @@ const CALLERS: [&str; 2] = [
     "4bf92f3577b34da6a3ce929d0e0e4736",
 ];
 
+/// The span of each.
+const CALLER: &str = "b7ad6b7169203331";
+
 #[tokio::test]
 async fn a_callers_trace_goes_through_the_lock_service_to_vault_and_is_linked_to_those_served_with_it()
  {
@@ -76,10 +79,34 @@ async fn a_callers_trace_goes_through_the_lock_service_to_vault_and_is_linked_to
     );
 }
 
+#[tokio::test]
+async fn a_trace_goes_through_a_service_that_has_no_collector() {
+    let collector = Collector::start().unwrap();
+    let locks = Service::new("shared-lock-svc")
+        .env("SHARED_LOCK_STORAGE_TYPE", "memory")
+        .env("SHARED_LOCK_OTLP_ENDPOINT", collector.url());
+    let locks = locks.start().await.unwrap();
+    let vault = Vault::of(open_bao().await);
+    let service = vault.service(open_bao().await.address(), "unrecorded", locks.url());
+    let app = TestApp::with(service.await).await;
+    assert_eq!(call(&app, CALLERS[0]).await.counter(), 1);
+    app.service.terminate().await.unwrap();
+    locks.terminate().await.unwrap();
+
+    let spans = collector.spans();
+    for name in ["acquire", "release"].map(|verb| format!("POST /v1/locks/{{key}}/{verb}")) {
+        let span = spans
+            .iter()
+            .find(|span| span.name == name && span.trace_id == CALLERS[0]);
+        let span = span.unwrap_or_else(|| panic!("no {name} in {spans:#?}"));
+        assert_eq!(span.parent_id, CALLER, "it hangs on what was recorded");
+    }
+}
+
 async fn call(app: &TestApp, trace: &str) -> Answer {
     let request = app.client.post(app.url("/v1/hostnames"));
     let request = request
         .json(&wish("splunk", "web", "dev"))
-        .header("traceparent", format!("00-{trace}-b7ad6b7169203331-01"));
+        .header("traceparent", format!("00-{trace}-{CALLER}-01"));
     Answer::read(request.send().await.unwrap()).await
 }

@@ -3,8 +3,7 @@
 use std::fmt;
 
 use opentelemetry::trace::TraceContextExt;
-use tracing::{Event, Span, Subscriber};
-use tracing_opentelemetry::OpenTelemetrySpanExt;
+use tracing::{Event, Subscriber};
 use tracing_subscriber::{
     field::RecordFields,
     fmt::{
@@ -13,6 +12,8 @@ use tracing_subscriber::{
     },
     registry::LookupSpan,
 };
+
+use super::current_trace;
 
 /// One JSON object, with the event's fields and `trace_id` at its top.
 pub(super) struct Object(Format<Json>);
@@ -63,8 +64,8 @@ impl<'w> FormatFields<'w> for Fields {
 
 /// The trace that the current task belongs to.
 fn trace_id() -> Option<String> {
-    let context = Span::current().context();
-    let span = context.span();
+    let trace = current_trace();
+    let span = trace.span();
     let span = span.span_context();
     span.is_valid().then(|| span.trace_id().to_string())
 }
@@ -79,6 +80,7 @@ mod tests {
     use opentelemetry::trace::TracerProvider;
     use opentelemetry_sdk::trace::SdkTracerProvider;
     use serde_json::Value;
+    use tracing_opentelemetry::OpenTelemetrySpanExt;
     use tracing_subscriber::layer::SubscriberExt;
 
     use super::*;

@@ -64,7 +64,7 @@ impl FromRequest for Call {
         let parameter = |name| request.match_info().get(name);
         let key = parameter("key").map(|_| key_of(request.uri().path()));
         let session = parameter("id").map(str::to_owned);
-        let trace_id = RequestContext::current().map(|context| context.trace_id);
+        let trace_id = RequestContext::current().map(|context| context.trace_id.to_string());
         let said = said(request, payload);
         Box::pin(async move {
             Ok(Self {

@@ -96,7 +96,7 @@ async fn lease(
         key,
         value,
         ttl: ttl(&request),
-        trace_id: RequestContext::current().map(|context| context.trace_id),
+        trace_id: RequestContext::current().map(|context| context.trace_id.to_string()),
     };
     match within(compat.patience, locks.lease(wish)).await {
         Ok(Leased::Created(holder, tenure)) => {

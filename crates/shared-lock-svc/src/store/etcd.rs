@@ -55,6 +55,7 @@ mod metrics;
 use std::{future::Future, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use opentelemetry::context::FutureExt;
 use tokio::{
     runtime::Handle,
     sync::{Notify, broadcast},
@@ -207,7 +208,9 @@ impl EtcdStore {
         T: Send + 'static,
         F: Future<Output = Result<T, Fault>> + Send + 'static,
     {
-        let work = work(Arc::clone(&self.core)).in_current_span();
+        let work = work(Arc::clone(&self.core))
+            .in_current_span()
+            .with_current_context();
         let stopped = self.core.tasks.stopped.clone();
         let done = self
             .core
@@ -316,7 +319,9 @@ impl LockStore for EtcdStore {
         let (caller, fresh) = self.core.requests.enter(request.name());
         if let Some(entry) = fresh {
             let serving = acquire::serve(Arc::clone(&self.core), entry, request);
-            self.core.tasks.spawn(serving.in_current_span());
+            self.core
+                .tasks
+                .spawn(serving.in_current_span().with_current_context());
         }
         self.outcome_of(caller).await
     }
@@ -341,7 +346,9 @@ impl LockStore for EtcdStore {
         let (caller, fresh) = self.core.groups.enter(request.request_id.clone());
         if let Some(entry) = fresh {
             let serving = several::serve(Arc::clone(&self.core), entry, request);
-            self.core.tasks.spawn(serving.in_current_span());
+            self.core
+                .tasks
+                .spawn(serving.in_current_span().with_current_context());
         }
         self.outcome_of(caller).await
     }
