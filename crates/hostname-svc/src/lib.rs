@@ -80,7 +80,8 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     let allocator = Allocator::new(Arc::clone(&store), locks, metrics.clone(), instance, limits);
     let hostnames = Arc::new(Hostnames::new(store, allocator, metrics.clone(), budget));
     let parts = Parts {
-        listener: server::bind(settings.listen, &settings.server, Settings::PREFIX)?,
+        listener: server::bind(settings.listen, &settings.server, Settings::PREFIX)
+            .context("setting listen (HOSTNAME_SVC_LISTEN)")?,
         health: Health::new(vec![Arc::new(readiness)]),
         settings: settings.server,
         registry,
@@ -126,7 +127,11 @@ enum Opened {
 impl Opened {
     fn open(settings: &Settings) -> anyhow::Result<Self> {
         match settings.store {
-            StoreType::Embedded => Ok(Self::Embedded(EmbeddedStore::open(&settings.data_dir)?)),
+            StoreType::Embedded => {
+                let store = EmbeddedStore::open(&settings.data_dir);
+                let store = store.context("setting data_dir (HOSTNAME_SVC_DATA_DIR)")?;
+                Ok(Self::Embedded(store))
+            }
             StoreType::Vault => {
                 let options = settings
                     .vault

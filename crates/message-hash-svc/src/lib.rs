@@ -97,7 +97,8 @@ struct Stores {
 fn open_embedded(settings: &Settings, metrics: &MessageMetrics) -> anyhow::Result<EmbeddedStore> {
     let mut options = EmbeddedStore::options();
     options.on_commit = Some(told_of_commits(metrics));
-    Ok(EmbeddedStore::open(&settings.data_dir, options)?)
+    EmbeddedStore::open(&settings.data_dir, options)
+        .context("setting data_dir (MESSAGE_HASH_DATA_DIR)")
 }
 
 fn told_of_commits(metrics: &MessageMetrics) -> Arc<dyn Fn(&Commit) + Send + Sync> {
@@ -132,7 +133,8 @@ async fn serve_until(
         tokio::spawn(Arc::clone(&api.messages).scrub_forever(settings.scrub_every.0)),
     ];
     let parts = Parts {
-        listener: server::bind(settings.listen, &settings.server, Settings::PREFIX)?,
+        listener: server::bind(settings.listen, &settings.server, Settings::PREFIX)
+            .context("setting listen (MESSAGE_HASH_LISTEN)")?,
         settings: settings.server,
         health: Health::new(vec![stores.readiness]),
         registry,

@@ -81,7 +81,9 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
         None => None,
     };
     let parts = Parts {
-        listener: server::bind(address, &settings.server, Settings::PREFIX)?,
+        listener: server::bind(address, &settings.server, Settings::PREFIX).context(
+            "settings server_address and server_port (SHARED_LOCK_SERVER_ADDRESS, SHARED_LOCK_SERVER_PORT)",
+        )?,
         health: Health::new(vec![Arc::new(store.clone())]),
         settings: settings.server,
         registry,
@@ -186,7 +188,8 @@ impl Store {
     }
 
     async fn embedded(dir: &Path) -> anyhow::Result<Self> {
-        let store = Arc::new(EmbeddedStore::open(dir, EmbeddedStore::options()).await?);
+        let store = EmbeddedStore::open(dir, EmbeddedStore::options()).await;
+        let store = Arc::new(store.context("setting data_dir (SHARED_LOCK_DATA_DIR)")?);
         let embedded = Some(Arc::clone(&store));
         Ok(Self {
             embedded,

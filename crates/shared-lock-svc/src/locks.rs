@@ -91,6 +91,15 @@ pub enum LockError {
     Store(#[from] StoreError),
 }
 
+/// How a request ended, and the token epoch that it ended in.
+#[derive(Debug)]
+pub struct InEpoch<T> {
+    /// How it ended.
+    pub outcome: T,
+    /// The epoch of its fencing tokens.
+    pub token_epoch: String,
+}
+
 /// The locks of a store, under our rules.
 pub struct Locks {
     store: Arc<dyn Store>,
@@ -144,11 +153,13 @@ impl Locks {
     ///
     /// # Errors
     /// The rules do not let it, or the store did not do it.
-    pub async fn acquire(&self, request: AcquireRequest) -> Result<Acquisition, LockError> {
+    pub async fn acquire(
+        &self,
+        request: AcquireRequest,
+    ) -> Result<InEpoch<Acquisition>, LockError> {
         self.respected(request.mode)?;
         let place = self.limits.admit(&request.holder, 1, request.wait)?;
-        // Asked first: nobody may hold a lock whose answer then fails.
-        self.token_epoch().await?;
+        let epoch = self.token_epoch().await?;
         let key = request.key.clone();
         let timer = self.metrics.start_acquire(request.mode, request.wait);
         let outcome = self.unless_closing(self.store.acquire(request)).await;
@@ -156,7 +167,7 @@ impl Locks {
         if let Ok(Acquisition::Acquired(tenure)) = &outcome {
             place.won([(key, tenure.fencing_token)]);
         }
-        outcome
+        Ok(self.in_epoch(outcome?, epoch).await)
     }
 
     /// Takes several locks or none. Dropping the future ends the request.
@@ -166,13 +177,13 @@ impl Locks {
     pub async fn acquire_all(
         &self,
         request: AcquireAllRequest,
-    ) -> Result<AllAcquisition, LockError> {
+    ) -> Result<InEpoch<AllAcquisition>, LockError> {
         for lock in &request.locks {
             self.respected(lock.mode)?;
         }
         let count = request.locks.len();
         let place = self.limits.admit(&request.holder, count, request.wait)?;
-        self.token_epoch().await?;
+        let epoch = self.token_epoch().await?;
         let timer = self.metrics.start_acquire_all(request.wait);
         let outcome = self.unless_closing(self.store.acquire_all(request)).await;
         timer.stop_all(&outcome);
@@ -183,7 +194,7 @@ impl Locks {
                     .map(|(key, token, _)| (key.clone(), *token)),
             );
         }
-        outcome
+        Ok(self.in_epoch(outcome?, epoch).await)
     }
 
     /// Restarts the life of the lease that holds `key`.
@@ -328,6 +339,17 @@ impl Locks {
             }
             err => LockError::Store(err),
         })
+    }
+
+    /// `outcome` in the epoch of now: the store may have been replaced while the request waited. `before` is
+    /// asked for first, and stands in for a store that is silent by now: nobody may hold a lock whose
+    /// answer then fails.
+    async fn in_epoch<T>(&self, outcome: T, before: String) -> InEpoch<T> {
+        let token_epoch = self.token_epoch().await.unwrap_or(before);
+        InEpoch {
+            outcome,
+            token_epoch,
+        }
     }
 
     fn forget(&self, key: &LockKey) {

@@ -31,7 +31,7 @@ async fn a_second_process_on_the_same_data_is_refused_in_one_line() {
     let log = second.log().text();
     assert_eq!(log.lines().count(), 1, "{log}");
     let reason = format!(
-        "data directory {} is in use by another process (pid {})",
+        "setting data_dir (MESSAGE_HASH_DATA_DIR): data directory {} is in use by another process (pid {})",
         app.data_dir().display(),
         app.service.pid()
     );

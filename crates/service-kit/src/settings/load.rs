@@ -5,6 +5,7 @@ use std::path::Path;
 use config::{Config, ConfigError, File, FileFormat, Value, ValueKind};
 
 use super::{Section, Setting};
+use crate::duration::parse_nanos;
 
 /// A setting that cannot be used: one line for the person who set it.
 #[derive(Debug, thiserror::Error)]
@@ -161,7 +162,13 @@ fn refused(
 }
 
 fn not_allowed(prefix: &str, setting: &Setting, value: Option<String>) -> SettingsError {
-    let value = value.map_or("missing".to_owned(), |value| format!("`{value}`"));
+    let value = match value {
+        None => "missing".to_owned(),
+        Some(value) if is_number(&value) && is_duration(setting) => {
+            format!("`{value}`, without a unit")
+        }
+        Some(value) => format!("`{value}`"),
+    };
     SettingsError(format!(
         "setting {} ({}) is {value}: expected {}",
         setting.path,
@@ -172,7 +179,6 @@ fn not_allowed(prefix: &str, setting: &Setting, value: Option<String>) -> Settin
 
 /// `config` takes `true`, `on` and `yes` for the number 1. A setting whose default is a number is one.
 fn expect_numbers(prefix: &str, table: &[Setting], config: &Config) -> Result<(), SettingsError> {
-    let is_number = |text: &str| text.parse::<f64>().is_ok();
     for setting in table.iter().filter(|it| it.default.is_some_and(is_number)) {
         let value = shown(setting, config);
         if value.as_deref().is_some_and(|value| !is_number(value)) {
@@ -180,6 +186,16 @@ fn expect_numbers(prefix: &str, table: &[Setting], config: &Config) -> Result<()
         }
     }
     Ok(())
+}
+
+fn is_number(text: &str) -> bool {
+    text.parse::<f64>().is_ok()
+}
+
+/// A setting whose default is a duration is one.
+fn is_duration(setting: &Setting) -> bool {
+    let duration = |text: &str| !is_number(text) && parse_nanos(text).is_some();
+    setting.default.is_some_and(duration)
 }
 
 /// The one line about what names no setting: that can only stand in the file.
@@ -277,7 +293,7 @@ mod tests {
             (
                 "TEST_PATIENCE",
                 "10",
-                "setting part.patience (TEST_PATIENCE) is `10`: expected a duration such as `10s`",
+                "setting part.patience (TEST_PATIENCE) is `10`, without a unit: expected a duration such as `10s`",
             ),
             (
                 "TEST_TALK",

@@ -30,7 +30,7 @@ pub(super) fn routes(config: &mut ServiceConfig) {
 }
 
 #[derive(Serialize)]
-struct AcquiredBody<'a> {
+struct AcquiredBody {
     key: LockKey,
     request_id: RequestId,
     lease_id: LeaseId,
@@ -38,7 +38,7 @@ struct AcquiredBody<'a> {
     #[serde(flatten)]
     mode: ModeBody,
     fencing_token: FencingToken,
-    token_epoch: &'a str,
+    token_epoch: String,
     #[serde(flatten)]
     life: LifeBody,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -48,13 +48,10 @@ struct AcquiredBody<'a> {
 async fn acquire(call: Call, locks: Data<Locks>) -> Result<HttpResponse, Problem> {
     let arrival = call.arrival;
     let request = wish(call, locks.rules())?;
-    // Asked for first: nobody may hold a lock whose answer then fails.
-    let epoch = locks.token_epoch().await?;
-    match locks.acquire(request.clone()).await? {
+    let ended = locks.acquire(request.clone()).await?;
+    match ended.outcome {
         Acquisition::Acquired(tenure) => {
-            // The store may have been replaced while the request waited.
-            let epoch = locks.token_epoch().await.unwrap_or(epoch);
-            let body = acquired(request, tenure, &epoch, arrival);
+            let body = acquired(request, tenure, ended.token_epoch, arrival);
             Ok(HttpResponse::Created().json(body))
         }
         Acquisition::Held(lock) => Err(held(&lock)),
@@ -121,9 +118,9 @@ pub(super) fn ttl_range(rules: &Rules) -> RangeInclusive<Duration> {
 fn acquired(
     request: AcquireRequest,
     tenure: Tenure,
-    token_epoch: &str,
+    token_epoch: String,
     arrival: Arrival,
-) -> AcquiredBody<'_> {
+) -> AcquiredBody {
     AcquiredBody {
         key: request.key,
         request_id: request.request_id,
@@ -138,12 +135,12 @@ fn acquired(
 }
 
 #[derive(Serialize)]
-struct AllAcquiredBody<'a> {
+struct AllAcquiredBody {
     request_id: RequestId,
     session_id: LeaseId,
     holder: Holder,
     locks: Vec<OneBody>,
-    token_epoch: &'a str,
+    token_epoch: String,
     #[serde(flatten)]
     life: LifeBody,
 }
@@ -161,11 +158,10 @@ struct OneBody {
 async fn acquire_all(call: Call, locks: Data<Locks>) -> Result<HttpResponse, Problem> {
     let arrival = call.arrival;
     let request = wishes(call, locks.rules())?;
-    let epoch = locks.token_epoch().await?;
-    match locks.acquire_all(request.clone()).await? {
+    let ended = locks.acquire_all(request.clone()).await?;
+    match ended.outcome {
         AllAcquisition::Acquired(all) => {
-            let epoch = locks.token_epoch().await.unwrap_or(epoch);
-            let body = all_acquired(request, all, &epoch, arrival);
+            let body = all_acquired(request, all, ended.token_epoch, arrival);
             Ok(HttpResponse::Created().json(body))
         }
         AllAcquisition::Held(key, lock) => Err(held(&lock).with("key", key.as_str())),
@@ -216,9 +212,9 @@ fn wishes(call: Call, rules: &Rules) -> Result<AcquireAllRequest, Problem> {
 fn all_acquired(
     request: AcquireAllRequest,
     all: AllAcquired,
-    token_epoch: &str,
+    token_epoch: String,
     arrival: Arrival,
-) -> AllAcquiredBody<'_> {
+) -> AllAcquiredBody {
     let modes = request.locks.iter().map(|lock| lock.mode);
     let one = |((key, fencing_token, note), mode): (_, Mode)| OneBody {
         key,

@@ -33,7 +33,7 @@ async fn a_bad_value_ends_the_process_with_one_line_that_says_what_is_allowed() 
         (
             "SERVER_READ_TIMEOUT",
             "10",
-            "setting server.read_timeout (SHARED_LOCK_SERVER_READ_TIMEOUT) is `10`: expected a duration",
+            "setting server.read_timeout (SHARED_LOCK_SERVER_READ_TIMEOUT) is `10`, without a unit: expected a duration",
         ),
         (
             "SERVER_WRITE_TIMEOUT",

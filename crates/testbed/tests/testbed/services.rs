@@ -34,8 +34,9 @@ async fn a_service_that_refuses_its_settings_fails_the_test_with_what_it_said() 
     let address = taken.local_addr().unwrap().to_string();
     let service = Service::new("message-hash-svc").env("MESSAGE_HASH_LISTEN", &address);
     let error = service.start().await.err().unwrap().to_string();
+    let told = format!("setting listen (MESSAGE_HASH_LISTEN): cannot listen on {address}");
     assert!(
-        error.contains("exit status: 2") && error.contains(&format!("cannot listen on {address}")),
+        error.contains("exit status: 2") && error.contains(&told),
         "{error}"
     );
 }

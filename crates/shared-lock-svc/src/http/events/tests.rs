@@ -60,7 +60,7 @@ async fn use_once(locks: &Locks, key: &str) {
         value: String::new(),
         trace_id: None,
     };
-    let Acquisition::Acquired(tenure) = locks.acquire(request).await.unwrap() else {
+    let Acquisition::Acquired(tenure) = locks.acquire(request).await.unwrap().outcome else {
         panic!("{key} is held");
     };
     let release = Release {
