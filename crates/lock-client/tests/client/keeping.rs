@@ -11,12 +11,7 @@ use crate::scripted::{Reply, Scripted, client, for_ttl};
 #[tokio::test]
 async fn a_guard_renews_itself_every_third_of_its_ttl() {
     let ttl = Duration::from_millis(1_500);
-    let server = Scripted::start(move |request, _| match request.action.as_str() {
-        "acquire" => Reply::granted(request, 7, ttl),
-        "keepalive" => Reply::kept(request, ttl),
-        _ => Reply::released(true),
-    })
-    .await;
+    let server = Scripted::start(move |request, _| Reply::well(request, ttl)).await;
     let guard = server.client().acquire("k", for_ttl(ttl)).await.unwrap();
     let acquired = server.requests("acquire")[0].at;
     let renewals = server.wait_for("keepalive", 4).await;

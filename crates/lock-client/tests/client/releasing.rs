@@ -12,12 +12,7 @@ const TTL: Duration = Duration::from_secs(10);
 #[tokio::test]
 async fn a_dropped_guard_is_released_in_the_background_and_renewed_no_more() {
     let ttl = Duration::from_millis(900);
-    let server = Scripted::start(move |request, _| match request.action.as_str() {
-        "acquire" => Reply::granted(request, 7, ttl),
-        "keepalive" => Reply::kept(request, ttl),
-        _ => Reply::released(true),
-    })
-    .await;
+    let server = Scripted::start(move |request, _| Reply::well(request, ttl)).await;
     let guard = server.client().acquire("k", for_ttl(ttl)).await.unwrap();
     server.wait_for("keepalive", 1).await;
     drop(guard);

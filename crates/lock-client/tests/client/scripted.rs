@@ -45,6 +45,15 @@ pub(crate) enum Reply {
 }
 
 impl Reply {
+    /// To a holder for whom all goes well.
+    pub(crate) fn well(request: &Request, ttl: Duration) -> Self {
+        match request.action.as_str() {
+            "acquire" => Self::granted(request, 7, ttl),
+            "keepalive" => Self::kept(request, ttl),
+            _ => Self::released(true),
+        }
+    }
+
     pub(crate) fn ok(body: Value) -> Self {
         Self::Answer {
             status: 200,

@@ -11,7 +11,7 @@ use shared_lock_svc::{
 };
 use tokio::{
     task::JoinHandle,
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 
 use super::Store;
@@ -76,6 +76,12 @@ pub(crate) async fn waits(
         },
     )
     .await
+}
+
+/// The tenure of a waiter that gets the lock by what happened, and not at the end of some life.
+pub(crate) async fn comes_soon(waiter: JoinHandle<Result<Acquisition, StoreError>>) -> Tenure {
+    let outcome = timeout(Duration::from_secs(2), waiter).await;
+    acquired(outcome.unwrap().unwrap())
 }
 
 /// Starts `request` and returns once it is seen in the queue.
