@@ -47,19 +47,23 @@ impl FromStr for Token {
     type Err = NotAToken;
 
     fn from_str(text: &str) -> Result<Self, NotAToken> {
-        let mut parts = text.trim().rsplitn(3, '.');
+        let text = text.trim();
+        let mut parts = text.rsplitn(3, '.');
         let lsn = parts
             .next()
             .and_then(|lsn| u64::from_str_radix(lsn, 16).ok());
         let timeline = parts.next().and_then(|timeline| timeline.parse().ok());
-        match (parts.next(), timeline, lsn) {
-            (Some(shard), Some(timeline), Some(lsn)) => Ok(Self {
+        let token = match (parts.next(), timeline, lsn) {
+            (Some(shard), Some(timeline), Some(lsn)) => Self {
                 shard: shard.to_owned(),
                 timeline,
                 lsn,
-            }),
-            _ => Err(NotAToken),
-        }
+            },
+            _ => return Err(NotAToken),
+        };
+        // Rust reads numbers with a plus, too.
+        let is_as_given = token.to_string() == text;
+        is_as_given.then_some(token).ok_or(NotAToken)
     }
 }
 
@@ -75,7 +79,7 @@ mod tests {
             lsn: 0x16_b374_8d60,
         };
         assert_eq!(token.to_string().parse(), Ok(token));
-        for text in ["", "a", "a.1", "a.x.1", "a.1.g", ".."] {
+        for text in ["", "a", "a.1", "a.x.1", "a.1.g", "a.+1.1", "a.1.+1", ".."] {
             assert_eq!(text.parse::<Token>(), Err(NotAToken), "{text}");
         }
     }

@@ -3,7 +3,7 @@
 use std::io::{self, BufWriter, Write};
 use std::sync::Arc;
 
-use actix_web::http::header;
+use actix_web::http::header::{self, HeaderValue};
 use actix_web::web::{self, Bytes, Data, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use futures_util::stream;
@@ -23,6 +23,9 @@ use crate::store::Backup;
 
 /// Bytes of a backup that are sent at once.
 const PIECE: usize = 64 * 1024;
+
+/// What stands before the key.
+const BEARER: &[u8] = b"Bearer ";
 
 /// Pieces that wait for a slow receiver; then the backup waits too.
 const PIECES_AHEAD: usize = 8;
@@ -157,10 +160,14 @@ impl Write for Pieces {
 pub(super) fn expect_admin(request: &HttpRequest, rules: &Rules) -> Result<(), Refusal> {
     let key = rules.admin_key.as_ref().ok_or(Refusal::AdminOff)?;
     let given = request.headers().get(header::AUTHORIZATION);
-    let given = given
-        .and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "))
-        .unwrap_or_default();
+    let given = given.and_then(bearer_key).unwrap_or_default();
     // Digests, so that the time of the comparison says nothing about the key.
-    let is_right = Digest::of(given.as_bytes()) == Digest::of(key.expose_secret().as_bytes());
+    let is_right = Digest::of(given) == Digest::of(key.expose_secret().as_bytes());
     is_right.then_some(()).ok_or(Refusal::Unauthorized)
+}
+
+/// The key behind the scheme, whose case does not matter (RFC 9110 §11.1).
+fn bearer_key(given: &HeaderValue) -> Option<&[u8]> {
+    let (scheme, key) = given.as_bytes().split_at_checked(BEARER.len())?;
+    scheme.eq_ignore_ascii_case(BEARER).then_some(key)
 }

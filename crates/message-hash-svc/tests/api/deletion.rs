@@ -85,6 +85,7 @@ async fn only_the_administrator_deletes() {
     ] {
         let refused = app.call("DELETE", &path, headers, "").await;
         assert_eq!(refused.problem(), (401, "unauthorized".to_owned()));
+        assert_eq!(refused.header("www-authenticate"), "Bearer");
     }
     let unknown = app
         .call("DELETE", &format!("{path}?blok=true"), &[KEY], "")
