@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use service_kit::cli::ServiceSettings;
-use service_kit::duration::GoDuration;
+use service_kit::duration::{GoDuration, LongDuration};
 use service_kit::server::ServerSettings;
 use service_kit::settings;
 use service_kit::settings::{Flag, SettingsError};
@@ -34,7 +34,7 @@ settings! {
         /// Connections to each server of PostgreSQL, for writing and for reading each.
         pub postgres_connections: u32 => Setting::env("POSTGRES_CONNECTIONS").default("8").allowed("a number from 1"),
         /// How long PostgreSQL may take for one call.
-        pub postgres_timeout: GoDuration => Setting::env("POSTGRES_TIMEOUT").default("2s").allowed("a duration such as `2s`"),
+        pub postgres_timeout: LongDuration<100> => Setting::env("POSTGRES_TIMEOUT").default("2s").allowed("a duration from `100ms`"),
         /// Directory of the embedded store; one process at a time has it.
         pub data_dir: PathBuf => Setting::env("DATA_DIR").default(".holdfast/message-hash").allowed("a directory that is there or can be made"),
         /// Largest message, in bytes.

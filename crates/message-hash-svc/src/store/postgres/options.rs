@@ -47,6 +47,14 @@ fn shard(text: &str) -> Result<ShardOptions, String> {
             .ok_or("a shard has no `=` behind its name")?
     };
     let (name, weight) = head.split_once('*').unwrap_or((head, "1"));
+    let name = name.trim();
+    // It stands in headers and in metrics.
+    let is_legal = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if name.is_empty() || !name.chars().all(is_legal) {
+        return Err(format!(
+            "the name of shard `{name}` is not of A-Z, a-z, 0-9, `-`, `_` and `.`"
+        ));
+    }
     let weight: f64 = weight
         .parse()
         .ok()
@@ -60,7 +68,7 @@ fn shard(text: &str) -> Result<ShardOptions, String> {
         ))
     });
     Ok(ShardOptions {
-        name: name.trim().to_owned(),
+        name: name.to_owned(),
         weight,
         primary: servers.next().ok_or("a shard has no address")??,
         replicas: servers.collect::<Result<_, _>>()?,
@@ -93,6 +101,8 @@ mod tests {
         for (text, told) in [
             ("", "no shard"),
             ("a", "no `=`"),
+            ("=postgres://h/d", "name of shard ``"),
+            ("a,b=postgres://h/d", "name of shard `a,b`"),
             ("a*0=postgres://h/d", "weight of shard `a`"),
             ("a*x=postgres://h/d", "weight of shard `a`"),
             ("a=http://u:secret@h/d", "address of shard `a`"),
