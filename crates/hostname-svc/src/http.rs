@@ -4,6 +4,7 @@ mod bodies;
 mod field;
 mod fields;
 mod hostnames;
+mod openapi;
 mod operations;
 mod prefixes;
 mod problem;
@@ -15,7 +16,7 @@ use std::{future::Future, sync::Arc};
 use actix_web::web::{Data, ServiceConfig};
 use service_kit::server::{self, Parts};
 
-pub use self::problem::PROBLEMS;
+pub use self::{openapi::document, problem::PROBLEMS};
 use crate::hostnames::Hostnames;
 
 /// Serves `hostnames` until `shutdown` resolves, then drains open requests.
@@ -29,11 +30,14 @@ pub async fn serve(
 ) -> anyhow::Result<()> {
     let hostnames = Data::from(hostnames);
     let routes = move |config: &mut ServiceConfig| {
-        config
-            .app_data(hostnames.clone())
-            .configure(hostnames::routes)
-            .configure(prefixes::routes)
-            .configure(operations::routes);
+        config.app_data(hostnames.clone()).configure(routes);
     };
     server::serve(parts, routes, shutdown).await
+}
+
+fn routes(config: &mut ServiceConfig) {
+    config
+        .configure(hostnames::routes)
+        .configure(prefixes::routes)
+        .configure(operations::routes);
 }

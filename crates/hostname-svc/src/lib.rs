@@ -86,6 +86,7 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
         settings: settings.server,
         registry,
         problems: http::PROBLEMS,
+        document: http::document,
     };
     let sweeper = tokio::spawn({
         let hostnames = Arc::clone(&hostnames);

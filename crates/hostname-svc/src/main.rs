@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use hostname_svc::serve;
+use hostname_svc::{http, serve};
 use service_kit::cli::{self, Program};
 
 const PROGRAM: Program = Program {
@@ -10,6 +10,7 @@ const PROGRAM: Program = Program {
     about: "Unique hostnames, with counter and audit records in Vault",
     version: env!("CARGO_PKG_VERSION"),
     quiet: vault_kv::LOG_DIRECTIVES,
+    document: http::document,
 };
 
 fn main() -> ExitCode {

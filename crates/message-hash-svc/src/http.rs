@@ -5,6 +5,7 @@ mod admin;
 mod answer;
 mod batch;
 mod messages;
+mod openapi;
 mod refusal;
 mod upload;
 
@@ -18,6 +19,7 @@ use service_kit::problem::ProblemKind;
 use service_kit::server::{self, Parts};
 use service_kit::settings::SettingsError;
 
+pub use self::openapi::document;
 use crate::message::Expiry;
 use crate::messages::{Lookup, Messages};
 use crate::settings::Settings;
@@ -118,9 +120,14 @@ pub async fn serve(
             .app_data(messages.clone())
             .app_data(rules.clone())
             .app_data(backup.clone())
-            .configure(admin::routes)
-            .configure(batch::routes)
-            .configure(messages::routes);
+            .configure(routes);
     };
     server::serve(parts, routes, shutdown).await
+}
+
+fn routes(config: &mut ServiceConfig) {
+    config
+        .configure(admin::routes)
+        .configure(batch::routes)
+        .configure(messages::routes);
 }

@@ -139,6 +139,7 @@ async fn serve_until(
         health: Health::new(vec![stores.readiness]),
         registry,
         problems: http::PROBLEMS,
+        document: http::document,
     };
     let served = http::serve(parts, api, shutdown).await;
     for task in upkeep {

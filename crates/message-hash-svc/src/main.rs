@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use message_hash_svc::{commands, serve};
+use message_hash_svc::{commands, http, serve};
 use service_kit::cli::{self, Program};
 
 const PROGRAM: Program = Program {
@@ -10,6 +10,7 @@ const PROGRAM: Program = Program {
     about: "The SHA-256 digest of a message, and the message back",
     version: env!("CARGO_PKG_VERSION"),
     quiet: "",
+    document: http::document,
 };
 
 fn main() -> ExitCode {

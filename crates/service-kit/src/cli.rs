@@ -1,4 +1,4 @@
-//! The command line that every service has: `serve`, `config`, `healthcheck`; and what one service adds to it.
+//! The command line that every service has: `serve`, `config`, `openapi`, `healthcheck`; and what one service adds to it.
 
 use std::{
     future::Future,
@@ -15,6 +15,7 @@ use futures_util::future::LocalBoxFuture;
 use tracing::{error, warn};
 
 use crate::{
+    openapi::Document,
     settings::{Loaded, Section, SettingsError, load},
     telemetry::{self, TelemetrySettings},
 };
@@ -30,6 +31,8 @@ pub struct Program {
     pub version: &'static str,
     /// Log directives that hold whatever the level is.
     pub quiet: &'static str,
+    /// What it tells of its API.
+    pub document: Document,
 }
 
 /// Settings of a whole service.
@@ -82,6 +85,7 @@ where
         Some(("config", args)) => {
             load_settings::<S>(args).and_then(|loaded| Ok(print_table::<S>(&loaded)?))
         }
+        Some(("openapi", _)) => print_document(program),
         Some(("healthcheck", args)) => {
             load_settings::<S>(args).and_then(|loaded| healthcheck(loaded.settings.listen()))
         }
@@ -124,6 +128,7 @@ fn command(program: Program) -> Command {
         .subcommand(Command::new("config").about(
             "Print every setting: environment variable, meaning, what is allowed, default, value",
         ))
+        .subcommand(Command::new("openapi").about("Print the OpenAPI document of the API"))
         .subcommand(
             Command::new("healthcheck")
                 .about("Ask the service on this machine whether it is ready"),
@@ -201,6 +206,11 @@ fn print_table<S: ServiceSettings>(loaded: &Loaded<S>) -> io::Result<()> {
         )?;
     }
     Ok(())
+}
+
+fn print_document(program: Program) -> anyhow::Result<()> {
+    let text = (program.document)().to_pretty_json()?;
+    Ok(writeln!(io::stdout().lock(), "{text}")?)
 }
 
 /// Asks `/readyz` over a plain socket: containers without curl have nothing else.

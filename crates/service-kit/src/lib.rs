@@ -12,6 +12,7 @@ mod connection;
 pub mod duration;
 pub mod health;
 pub mod metrics;
+pub mod openapi;
 pub mod problem;
 pub mod query;
 pub mod request;

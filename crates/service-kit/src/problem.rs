@@ -6,7 +6,9 @@ use actix_web::{
     HttpResponse, ResponseError,
     http::{StatusCode, header},
 };
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use crate::request::RequestContext;
 
@@ -70,12 +72,57 @@ problem_kinds! {
 pub struct Problem {
     kind: &'static ProblemKind,
     detail: String,
-    errors: Vec<Value>,
+    errors: Vec<FieldError>,
     members: Map<String, Value>,
     retry_after: Option<Duration>,
 }
 
+/// What a problem looks like on the wire.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(crate) struct ProblemBody<'a> {
+    /// A path on this service: `GET` it for what to do.
+    #[schema(examples("/problems/invalid"))]
+    r#type: String,
+    /// The kind in a sentence, the same at every occurrence.
+    title: &'static str,
+    /// The HTTP status that it travels with.
+    status: u16,
+    /// A sentence about this occurrence.
+    detail: &'a str,
+    /// The kind, for programs.
+    #[schema(examples("invalid"))]
+    code: &'static str,
+    /// Whether the same call may succeed later, unchanged.
+    retryable: bool,
+    /// Every field that is wrong.
+    #[serde(skip_serializing_if = "<[FieldError]>::is_empty")]
+    #[schema(required = false)]
+    errors: &'a [FieldError],
+    /// The path of the call.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instance: Option<String>,
+    /// The trace of the call.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace_id: Option<String>,
+    #[serde(flatten)]
+    #[schema(ignore)]
+    members: &'a Map<String, Value>,
+}
+
+/// A field that is wrong.
+#[derive(Debug, Serialize, ToSchema)]
+struct FieldError {
+    /// Its name; within a list with its place, as in `locks[2].key`.
+    field: String,
+    /// What is allowed.
+    detail: String,
+}
+
 impl Problem {
+    /// The media type of it.
+    pub const CONTENT_TYPE: &str = "application/problem+json";
+
     /// A problem of `kind`; `detail` is the public sentence about this occurrence.
     pub fn new(kind: &'static ProblemKind, detail: impl fmt::Display) -> Self {
         Self {
@@ -95,8 +142,10 @@ impl Problem {
     /// Adds a field to the member `errors`.
     #[must_use]
     pub fn field(mut self, field: &str, allowed: impl fmt::Display) -> Self {
-        self.errors
-            .push(json!({ "field": field, "detail": allowed.to_string() }));
+        self.errors.push(FieldError {
+            field: field.to_owned(),
+            detail: allowed.to_string(),
+        });
         self
     }
 
@@ -119,25 +168,23 @@ impl Problem {
         self.kind
     }
 
-    fn body(&self) -> Value {
-        let mut body = self.members.clone();
-        body.insert(
-            "type".into(),
-            json!(format!("/problems/{}", self.kind.code)),
-        );
-        body.insert("title".into(), json!(self.kind.title));
-        body.insert("status".into(), json!(self.kind.status));
-        body.insert("detail".into(), json!(self.detail));
-        body.insert("code".into(), json!(self.kind.code));
-        body.insert("retryable".into(), json!(self.kind.retryable));
-        if !self.errors.is_empty() {
-            body.insert("errors".into(), json!(self.errors));
+    pub(crate) fn body(&self) -> ProblemBody<'_> {
+        let request = RequestContext::current();
+        let (instance, trace_id) = request
+            .map(|request| (request.path, request.trace_id.to_string()))
+            .unzip();
+        ProblemBody {
+            r#type: format!("/problems/{}", self.kind.code),
+            title: self.kind.title,
+            status: self.kind.status,
+            detail: &self.detail,
+            code: self.kind.code,
+            retryable: self.kind.retryable,
+            errors: &self.errors,
+            instance,
+            trace_id,
+            members: &self.members,
         }
-        if let Some(request) = RequestContext::current() {
-            body.insert("instance".into(), json!(request.path));
-            body.insert("trace_id".into(), json!(request.trace_id.to_string()));
-        }
-        Value::Object(body)
     }
 }
 
@@ -156,7 +203,7 @@ impl ResponseError for Problem {
 
     fn error_response(&self) -> HttpResponse {
         let mut response = HttpResponse::build(self.status_code());
-        response.insert_header((header::CONTENT_TYPE, "application/problem+json"));
+        response.insert_header((header::CONTENT_TYPE, Self::CONTENT_TYPE));
         // Whoever is refused for want of a key is told of what kind it is (RFC 9110 §11.6.1).
         if self.kind.status == 401 {
             response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
@@ -165,6 +212,7 @@ impl ResponseError for Problem {
             let seconds = after.as_millis().div_ceil(1000).max(1);
             response.insert_header((header::RETRY_AFTER, seconds.to_string()));
         }
-        response.body(self.body().to_string())
+        // The content type stays as it is.
+        response.json(self.body())
     }
 }

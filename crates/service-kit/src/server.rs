@@ -26,6 +26,7 @@ use crate::{
     duration::{GoDuration, LongDuration},
     health::Health,
     metrics::HttpMetrics,
+    openapi,
     problem::{COMMON, INTERNAL, MALFORMED, NOT_FOUND, NOT_READY, Problem, ProblemKind},
     request::observe,
     settings,
@@ -65,6 +66,8 @@ pub struct Parts {
     pub registry: Registry,
     /// The kinds of problems beside the common ones, for `/problems/{code}`.
     pub problems: &'static [&'static ProblemKind],
+    /// What `/openapi.json` tells.
+    pub document: openapi::Document,
 }
 
 /// Binds `address`, unless it is open to others and nobody said that it may be.
@@ -143,14 +146,15 @@ fn start(
         health,
         registry,
         problems,
+        document,
     } = parts;
     let limits = Data::new(BodyLimits {
         size: settings.body_limit.0,
         time: settings.read_timeout.0,
     });
     let http = Data::new(HttpMetrics::register(&registry)?);
-    let (health, registry, problems) =
-        (Data::from(health), Data::new(registry), Data::new(problems));
+    let (health, registry) = (Data::from(health), Data::new(registry));
+    let (problems, document) = (Data::new(problems), Data::new(document));
     let app = move || {
         App::new()
             .wrap(from_fn(observe))
@@ -159,6 +163,7 @@ fn start(
             .app_data(health.clone())
             .app_data(registry.clone())
             .app_data(problems.clone())
+            .app_data(document.clone())
             .configure(refusals)
             .configure(routes.clone())
             .configure(common)
@@ -219,13 +224,14 @@ fn refusals(config: &mut ServiceConfig) {
 }
 
 /// The routes of every service. Its own come first, so one on the same path takes its place.
-fn common(config: &mut ServiceConfig) {
+pub(crate) fn common(config: &mut ServiceConfig) {
     config
         .service(probe("/livez", livez))
         .service(probe("/readyz", readyz))
         .service(probe("/health", livez))
         .service(probe("/metrics", metrics))
-        .service(probe("/problems/{code}", problem));
+        .service(probe("/problems/{code}", problem))
+        .configure(openapi::serve);
 }
 
 /// Probes of all kinds ask by GET or by HEAD.

@@ -9,6 +9,7 @@ mod fallback;
 mod fields;
 mod key;
 mod lease;
+mod openapi;
 mod pprof;
 mod problem;
 mod sessions;
@@ -22,7 +23,7 @@ use actix_web::{
 };
 use service_kit::server::{self, Parts};
 
-pub use self::{lease::Compat, problem::PROBLEMS};
+pub use self::{lease::Compat, openapi::document, problem::PROBLEMS};
 use crate::locks::Locks;
 
 /// A lock by its name: one segment, `/` in it is `%2F`; the empty one is let in to be refused by name.

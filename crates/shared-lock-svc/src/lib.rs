@@ -88,6 +88,7 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
         settings: settings.server,
         registry,
         problems: http::PROBLEMS,
+        document: http::document,
     };
     let compat = Compat::new(
         &parts.settings,

@@ -22,6 +22,7 @@
 
 mod binaries;
 mod collector;
+mod contract;
 mod etcd;
 mod fault_proxy;
 mod http;
@@ -42,6 +43,7 @@ mod workspace;
 
 pub use binaries::build;
 pub use collector::{Collector, Span};
+pub use contract::{Contract, Exchange, Reply};
 pub use etcd::{Etcd, EtcdCluster};
 pub use fault_proxy::FaultProxy;
 pub use log::Log;

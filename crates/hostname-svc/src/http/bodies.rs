@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::{
     documents::{Fence, Moment, Record, Retirement},
@@ -11,7 +12,8 @@ use crate::{
 };
 
 /// A hostname and what its record says.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = HostnameRecord)]
 pub(super) struct HostnameBody {
     hostname: Hostname,
     application: Application,
@@ -25,15 +27,18 @@ pub(super) struct HostnameBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(required = false)]
     labels: BTreeMap<String, String>,
     /// Null where the lock service was away.
+    #[schema(required)]
     lock: Option<Fence>,
     #[serde(skip_serializing_if = "Option::is_none")]
     retired: Option<RetirementBody>,
 }
 
 /// That a hostname is not in use any more.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Retirement)]
 struct RetirementBody {
     retired_at: Moment,
     request_id: String,
@@ -43,7 +48,8 @@ struct RetirementBody {
 }
 
 /// The hostnames of a batch.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = HostnameBatch)]
 pub(super) struct BatchBody {
     hostnames: Vec<HostnameBody>,
     /// Whether their numbers follow one another.
@@ -51,7 +57,8 @@ pub(super) struct BatchBody {
 }
 
 /// The hostnames of an import.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Imported)]
 pub(super) struct ImportBody {
     hostnames: Vec<HostnameBody>,
     /// Those that are somebody else's already.
@@ -59,7 +66,8 @@ pub(super) struct ImportBody {
 }
 
 /// What an import would do.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ImportOutlook)]
 pub(super) struct OutlookBody {
     dry_run: bool,
     hostnames: Vec<NumberBody>,
@@ -69,7 +77,8 @@ pub(super) struct OutlookBody {
 }
 
 /// The next hostnames of a prefix.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Preview)]
 pub(super) struct PreviewBody {
     #[serde(flatten)]
     prefix: Prefix,
@@ -79,24 +88,29 @@ pub(super) struct PreviewBody {
 }
 
 /// A number and its hostname.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = NumberAndHostname)]
 pub(super) struct NumberBody {
     counter: Counter,
+    #[schema(required)]
     hostname: Option<Hostname>,
 }
 
 /// A prefix and how far its numbers have come.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = PrefixState)]
 pub(super) struct PrefixBody {
     #[serde(flatten)]
     prefix: Prefix,
     #[serde(flatten)]
     numbers: Option<NumbersBody>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schema(required = false)]
     deleted: bool,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = PrefixNumbers)]
 struct NumbersBody {
     counter: u64,
     last: u64,
@@ -108,24 +122,30 @@ struct NumbersBody {
 }
 
 /// A page of prefixes.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = PrefixPage)]
 pub(super) struct PrefixPageBody {
     prefixes: Vec<PrefixBody>,
+    #[schema(required)]
     next: Option<String>,
 }
 
 /// A page of hostnames.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = HostnamePage)]
 pub(super) struct PageBody {
     hostnames: Vec<HostnameBody>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
     deleted: Vec<DeletedBody>,
     /// What to send as `after` to go on; null at the end.
+    #[schema(required)]
     next: Option<String>,
 }
 
 /// A hostname whose record was deleted by hand; without number and name, a prefix whose counter was.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = DeletedByHand)]
 struct DeletedBody {
     #[serde(flatten)]
     prefix: Prefix,

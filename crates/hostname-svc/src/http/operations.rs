@@ -9,9 +9,10 @@ use actix_web::{
 };
 use serde::Serialize;
 use service_kit::{problem::Problem, query::NoQuery};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{bodies::HostnameBody, problem::OPERATION_NOT_FOUND};
+use super::{bodies::HostnameBody, openapi::Status, problem::OPERATION_NOT_FOUND};
 use crate::{
     allocator::{AllocateError, Wish},
     documents::{Moment, Operation, Outcome},
@@ -26,9 +27,12 @@ pub(super) fn routes(config: &mut ServiceConfig) {
 }
 
 /// How far an operation has come.
-#[derive(Debug, Serialize)]
-struct OperationBody {
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Operation)]
+pub(super) struct OperationBody {
+    #[schema(value_type = String)]
     id: Uuid,
+    #[schema(value_type = Status)]
     status: &'static str,
     created_at: Moment,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -38,7 +42,8 @@ struct OperationBody {
 }
 
 /// What the call would have been answered.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Refusal)]
 struct ProblemBody {
     code: &'static str,
     status: u16,

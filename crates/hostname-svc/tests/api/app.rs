@@ -1,11 +1,11 @@
 //! The service under test, with verbs.
 
-use std::time::Duration;
+use std::{sync::LazyLock, time::Duration};
 
 use lock_client::{AcquireOptions, ClientOptions, LockClient, LockGuard};
-use reqwest::{Client, Response, StatusCode};
+use reqwest::{Client, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
-use testbed::{RunningService, Service};
+use testbed::{Contract, Reply, RunningService, Service};
 use tokio::sync::OnceCell;
 
 /// A running hostname-svc.
@@ -83,18 +83,23 @@ impl TestApp {
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
-        Answer::read(self.client.get(self.url(path)).send().await.unwrap()).await
+        self.answer(self.client.get(self.url(path))).await
     }
 
     pub(crate) async fn allocate(&self, body: &Value) -> Answer {
         let request = self.client.post(self.url("/v1/hostnames")).json(body);
-        Answer::read(request.send().await.unwrap()).await
+        self.answer(request).await
     }
 
     pub(crate) async fn allocate_with_key(&self, body: &Value, key: &str) -> Answer {
         let request = self.client.post(self.url("/v1/hostnames")).json(body);
         let request = request.header("Idempotency-Key", key);
-        Answer::read(request.send().await.unwrap()).await
+        self.answer(request).await
+    }
+
+    /// Makes a call; its answer is one that the OpenAPI document tells.
+    pub(crate) async fn answer(&self, call: RequestBuilder) -> Answer {
+        Answer::of(contract().send(&self.client, call).await.unwrap())
     }
 
     /// Sends JSON to a path, with an idempotency key or without.
@@ -110,7 +115,7 @@ impl TestApp {
             Some(key) => request.header("Idempotency-Key", key),
             None => request,
         };
-        Answer::read(request.send().await.unwrap()).await
+        self.answer(request).await
     }
 
     pub(crate) async fn post(&self, path: &str, body: &Value, key: Option<&str>) -> Answer {
@@ -127,7 +132,7 @@ impl TestApp {
         if let Some(content_type) = content_type {
             request = request.header("content-type", content_type);
         }
-        Answer::read(request.send().await.unwrap()).await
+        self.answer(request).await
     }
 
     /// What `/metrics` shows.
@@ -171,19 +176,22 @@ impl TestApp {
 }
 
 impl Answer {
-    pub(crate) async fn read(response: Response) -> Self {
-        Self::read_if_whole(response).await.unwrap()
+    /// The answer to a call, unless the connection broke in the middle of it.
+    pub(crate) async fn if_whole(client: &Client, call: RequestBuilder) -> Option<Self> {
+        contract().send(client, call).await.ok().map(Self::of)
     }
 
-    /// The answer, unless the connection broke in the middle of it.
-    pub(crate) async fn read_if_whole(response: Response) -> Option<Self> {
-        let (status, headers) = (response.status(), response.headers().clone());
-        let body = response.bytes().await.ok()?;
-        Some(Self {
+    fn of(reply: Reply) -> Self {
+        let Reply {
+            status,
+            headers,
+            body,
+        } = reply;
+        Self {
             status,
             headers,
             body: serde_json::from_slice(&body).unwrap_or_default(),
-        })
+        }
     }
 
     /// The hostname that was given out.
@@ -245,4 +253,10 @@ impl Answer {
 
 pub(crate) fn wish(application: &str, role: &str, environment: &str) -> Value {
     json!({ "application": application, "role": role, "environment": environment })
+}
+
+/// What the OpenAPI document tells.
+fn contract() -> &'static Contract {
+    static CONTRACT: LazyLock<Contract> = LazyLock::new(|| Contract::of("hostname-svc").unwrap());
+    &CONTRACT
 }

@@ -112,7 +112,7 @@ impl Crowd<'_> {
             .post(format!("{}/v1/hostnames", replica.url()))
             .json(&wish("splunk", "web", "dev"))
             .header("idempotency-key", key);
-        let answer = Answer::read_if_whole(request.send().await.ok()?).await?;
+        let answer = Answer::if_whole(&self.client, request).await?;
         let expected = answer.status.is_success() || answer.status == 503;
         assert!(expected, "{answer:?}");
         Some(answer)

@@ -44,7 +44,7 @@ async fn a_thousand_callers_at_once_on_three_replicas_get_a_thousand_names_witho
                 replicas[first_replica(call)].url()
             ))
             .json(&body(call));
-        async { Answer::read(request.send().await.unwrap()).await }
+        async { Answer::if_whole(&client, request).await.unwrap() }
     });
     let started = std::time::Instant::now();
     let answers = join_all(calls).await;
@@ -147,7 +147,7 @@ async fn ask(client: &Client, replica: &RunningService, call: usize) -> Option<A
     let request = request
         .json(&body(call))
         .header("idempotency-key", format!("call-{call}"));
-    let answer = Answer::read_if_whole(request.send().await.ok()?).await?;
+    let answer = Answer::if_whole(client, request).await?;
     (answer.status != 503).then_some(answer)
 }
 

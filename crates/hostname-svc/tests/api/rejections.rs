@@ -130,7 +130,7 @@ async fn all_that_is_wrong_is_told_together() {
         .post(app.url("/v1/hostnames"))
         .header("idempotency-key", "a b")
         .json(&body);
-    let refused = crate::app::Answer::read(request.send().await.unwrap()).await;
+    let refused = app.answer(request).await;
     assert_eq!(
         refused.fields(),
         [
@@ -203,8 +203,7 @@ async fn a_query_is_refused_by_the_name_of_its_parameter() {
         ("reason=a&reason=b", 422),
     ] {
         let url = app.url(&format!("/v1/hostnames/splunkweb1dev?{query}"));
-        let refused = app.client.delete(url).send().await.unwrap();
-        let refused = crate::app::Answer::read(refused).await;
+        let refused = app.answer(app.client.delete(url)).await;
         assert_eq!(refused.status, status, "{query}: {refused:?}");
         assert_eq!(refused.body["errors"][0]["field"], "reason", "{query}");
     }

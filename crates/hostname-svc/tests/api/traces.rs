@@ -108,5 +108,5 @@ async fn call(app: &TestApp, trace: &str) -> Answer {
     let request = request
         .json(&wish("splunk", "web", "dev"))
         .header("traceparent", format!("00-{trace}-{CALLER}-01"));
-    Answer::read(request.send().await.unwrap()).await
+    app.answer(request).await
 }

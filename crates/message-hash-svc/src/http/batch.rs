@@ -11,6 +11,7 @@ use serde::Serialize;
 use service_kit::body::{self, BodyLimits};
 use service_kit::problem::Problem;
 use service_kit::query::Query;
+use utoipa::ToSchema;
 
 use self::reading::Batch;
 use crate::digest::Digest;
@@ -26,21 +27,24 @@ use crate::token::Written;
 /// Messages that are looked up at once.
 const AT_ONCE: usize = 16;
 
-#[derive(Serialize)]
-struct BatchBody {
+#[derive(Serialize, ToSchema)]
+#[schema(as = BatchAnswer)]
+pub(super) struct BatchBody {
     put: Vec<PutBody>,
     get: Vec<GetBody>,
     exists: Vec<ExistsBody>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = PutOutcome)]
 struct PutBody {
     digest: String,
     /// `new`, `known`, or `blocked`, which was not kept.
     outcome: &'static str,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = GetOutcome)]
 struct GetBody {
     digest: String,
     /// `found`, `missing`, `deleted`, `expired`, `damaged`, or `too-large`: to be got alone.
@@ -51,7 +55,8 @@ struct GetBody {
     message_base64: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Exists)]
 struct ExistsBody {
     digest: String,
     exists: bool,

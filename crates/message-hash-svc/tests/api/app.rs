@@ -2,9 +2,11 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::LazyLock;
 
 use message_hash_svc::digest::Digest;
-use testbed::{RunningService, Scratch, Service};
+use reqwest::RequestBuilder;
+use testbed::{Contract, RunningService, Scratch, Service};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -164,7 +166,7 @@ impl Caller {
         if !content_type.is_empty() {
             request = request.header("content-type", content_type);
         }
-        answer(request.send().await?).await
+        self.send(request).await.map(answer)
     }
 
     pub(crate) async fn call(
@@ -181,12 +183,19 @@ impl Caller {
             let (name, value) = header.split_once(": ").unwrap();
             request = request.header(name, value);
         }
-        let response = request.send().await?;
+        let reply = self.send(request).await?;
         Ok(Reply {
-            status: response.status().as_u16(),
-            headers: response.headers().clone(),
-            body: response.bytes().await?.to_vec(),
+            status: reply.status.as_u16(),
+            headers: reply.headers,
+            body: reply.body,
         })
+    }
+
+    /// Makes a call; its answer is one that the OpenAPI document tells.
+    async fn send(&self, call: RequestBuilder) -> reqwest::Result<testbed::Reply> {
+        static CONTRACT: LazyLock<Contract> =
+            LazyLock::new(|| Contract::of("message-hash-svc").unwrap());
+        CONTRACT.send(&self.client, call).await
     }
 
     /// Posts a message; `Ok` only when it was acknowledged.
@@ -202,13 +211,8 @@ impl Caller {
     }
 
     pub(crate) async fn get(&self, path: &str) -> reqwest::Result<Answer> {
-        answer(
-            self.client
-                .get(format!("{}{path}", self.url))
-                .send()
-                .await?,
-        )
-        .await
+        let call = self.client.get(format!("{}{path}", self.url));
+        self.send(call).await.map(answer)
     }
 
     /// The message that the service gives back.
@@ -217,14 +221,14 @@ impl Caller {
     }
 }
 
-async fn answer(response: reqwest::Response) -> reqwest::Result<Answer> {
-    let header = |name| Some(response.headers().get(name)?.to_str().unwrap().to_owned());
-    Ok(Answer {
-        status: response.status().as_u16(),
+fn answer(reply: testbed::Reply) -> Answer {
+    let header = |name| Some(reply.headers.get(name)?.to_str().unwrap().to_owned());
+    Answer {
+        status: reply.status.as_u16(),
         content_type: header("content-type").unwrap_or_default(),
         retry_after: header("retry-after"),
-        body: response.text().await?,
-    })
+        body: String::from_utf8(reply.body).unwrap(),
+    }
 }
 
 /// The answer with a message, byte for byte.

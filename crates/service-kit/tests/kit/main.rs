@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod connections;
+mod document;
 mod refusals;
 mod shutdown;
 mod traces;
@@ -91,6 +92,7 @@ impl TestService {
             health: Health::new(vec![Arc::new(Dependency(watched))]),
             registry: metrics::registry().unwrap(),
             problems: PROBLEMS,
+            document: document::document,
         };
         let streaming = Arc::new(Semaphore::new(1));
         let gates = (

@@ -8,6 +8,7 @@ use actix_web::{
 };
 use serde::Serialize;
 use service_kit::problem::Problem;
+use utoipa::ToSchema;
 
 use super::{
     bodies::{LifeBody, ModeBody, read_mode},
@@ -29,8 +30,9 @@ pub(super) fn routes(config: &mut ServiceConfig) {
     post(config, "/v1/locks:acquire-all", acquire_all);
 }
 
-#[derive(Serialize)]
-struct AcquiredBody {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Acquired)]
+pub(super) struct AcquiredBody {
     key: LockKey,
     request_id: RequestId,
     lease_id: LeaseId,
@@ -134,8 +136,9 @@ fn acquired(
     }
 }
 
-#[derive(Serialize)]
-struct AllAcquiredBody {
+#[derive(Serialize, ToSchema)]
+#[schema(as = AllAcquired)]
+pub(super) struct AllAcquiredBody {
     request_id: RequestId,
     session_id: LeaseId,
     holder: Holder,
@@ -145,7 +148,8 @@ struct AllAcquiredBody {
     life: LifeBody,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = OneAcquired)]
 struct OneBody {
     key: LockKey,
     #[serde(flatten)]

@@ -10,6 +10,7 @@ use service_kit::{
     problem::Problem,
     text::{PLAIN, is_plain},
 };
+use utoipa::ToSchema;
 
 use super::{
     LOCK,
@@ -40,10 +41,12 @@ async fn inspect(mut call: Call, locks: Data<Locks>) -> Result<HttpResponse, Pro
     Ok(HttpResponse::Ok().json(LockBody::new(key, lock, &epoch)))
 }
 
-#[derive(Serialize)]
-struct PageBody {
+#[derive(Serialize, ToSchema)]
+#[schema(as = LockPage)]
+pub(super) struct PageBody {
     locks: Vec<LockBody>,
     /// What to send as `cursor` to go on; null at the end.
+    #[schema(required, value_type = Option<String>)]
     next: Option<Cursor>,
 }
 
@@ -71,8 +74,9 @@ async fn list(call: Call, locks: Data<Locks>) -> Result<HttpResponse, Problem> {
     }))
 }
 
-#[derive(Serialize)]
-struct ForcedBody {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Forced)]
+pub(super) struct ForcedBody {
     key: LockKey,
     /// Who held it.
     released: Vec<HolderBody>,

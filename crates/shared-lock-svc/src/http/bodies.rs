@@ -3,17 +3,18 @@
 use std::{num::NonZeroU32, time::Duration};
 
 use serde::Serialize;
-
 use tokio::time::Instant;
+use utoipa::ToSchema;
 
-use super::{call::Arrival, fields::Fields};
+use super::{call::Arrival, fields::Fields, openapi::ModeWord};
 use crate::lease::{
     FencingToken, Holder, HolderView, LockKey, LockView, Metadata, Mode, Until, WaiterView,
 };
 
 /// How long a lease lives. A caller adds the last two up, so both are of one moment: what holds the
 /// answer up after it is in neither.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Life)]
 pub(super) struct LifeBody {
     ttl_ms: u64,
     remaining_ms: u64,
@@ -32,12 +33,16 @@ impl LifeBody {
 }
 
 /// How a lock is held or wanted.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = ModeAndSize)]
 pub(super) struct ModeBody {
+    #[schema(value_type = ModeWord)]
     mode: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<u32>, minimum = 1, nullable = false)]
     limit: Option<NonZeroU32>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<u32>, minimum = 1, nullable = false)]
     weight: Option<NonZeroU32>,
 }
 
@@ -90,7 +95,8 @@ pub(super) fn read_mode(fields: &mut Fields) -> Option<Mode> {
 }
 
 /// A lock as everybody may see it.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Lock)]
 pub(super) struct LockBody {
     key: LockKey,
     holders: Vec<HolderBody>,
@@ -109,16 +115,22 @@ impl LockBody {
 }
 
 /// A holder as everybody may see it.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = LockHolder)]
 pub(super) struct HolderBody {
+    #[schema(required)]
     holder: Option<Holder>,
     #[serde(flatten)]
     mode: ModeBody,
     fencing_token: FencingToken,
     token_epoch: String,
+    #[schema(required)]
     held_ms: Option<u64>,
+    #[schema(required)]
     ttl_ms: Option<u64>,
+    #[schema(required)]
     remaining_ms: Option<u64>,
+    #[schema(value_type = BTreeMap<String, String>)]
     metadata: Metadata,
 }
 
@@ -137,11 +149,13 @@ impl HolderBody {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = LockWaiter)]
 struct WaiterBody {
     holder: Holder,
     #[serde(flatten)]
     mode: ModeBody,
+    #[schema(required)]
     waiting_ms: Option<u64>,
 }
 

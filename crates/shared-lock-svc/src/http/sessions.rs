@@ -6,6 +6,7 @@ use actix_web::{
 };
 use serde::Serialize;
 use service_kit::problem::Problem;
+use utoipa::ToSchema;
 
 use super::{acquire::ttl_range, bodies::LifeBody, call::Call, post};
 use crate::{
@@ -19,8 +20,9 @@ pub(super) fn routes(config: &mut ServiceConfig) {
     config.service(web::resource("/v1/sessions/{id}").delete(end));
 }
 
-#[derive(Serialize)]
-struct SessionBody {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Session)]
+pub(super) struct SessionBody {
     session_id: LeaseId,
     #[serde(skip_serializing_if = "Option::is_none")]
     holder: Option<Holder>,
@@ -59,8 +61,9 @@ async fn keep_alive(mut call: Call, locks: Data<Locks>) -> Result<HttpResponse, 
     }))
 }
 
-#[derive(Serialize)]
-struct EndedBody {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Ended)]
+pub(super) struct EndedBody {
     ended: bool,
 }
 

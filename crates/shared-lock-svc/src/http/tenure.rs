@@ -7,6 +7,7 @@ use actix_web::{
 use futures_util::future::{join, join_all};
 use serde::Serialize;
 use service_kit::problem::Problem;
+use utoipa::ToSchema;
 
 use super::{
     bodies::millis,
@@ -28,8 +29,9 @@ pub(super) fn routes(config: &mut ServiceConfig) {
     post(config, "/v1/keepalive", keep_all_alive);
 }
 
-#[derive(Serialize)]
-struct KeptAliveBody {
+#[derive(Serialize, ToSchema)]
+#[schema(as = KeptAlive)]
+pub(super) struct KeptAliveBody {
     lease_id: LeaseId,
     ttl_ms: u64,
     remaining_ms: u64,
@@ -47,15 +49,18 @@ async fn keep_alive(mut call: Call, locks: Data<Locks>) -> Result<HttpResponse, 
     }))
 }
 
-#[derive(Serialize)]
-struct AllKeptAliveBody {
+#[derive(Serialize, ToSchema)]
+#[schema(as = AllKeptAlive)]
+pub(super) struct AllKeptAliveBody {
     leases: Vec<OneKeptAliveBody>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
     locks: Vec<OneLookedAtBody>,
 }
 
 /// Renewed, gone, or not known because the store did not answer: then `code` says so.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = OneKeptAlive)]
 struct OneKeptAliveBody {
     lease_id: LeaseId,
     renewed: bool,
@@ -68,7 +73,8 @@ struct OneKeptAliveBody {
 }
 
 /// Whether a tenure is still the current one; with a `code` where that is not known.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = OneLookedAt)]
 struct OneLookedAtBody {
     key: LockKey,
     fencing_token: FencingToken,
@@ -151,8 +157,9 @@ fn one_kept_alive(
     }
 }
 
-#[derive(Serialize)]
-struct ReleasedBody {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Released)]
+pub(super) struct ReleasedBody {
     released: bool,
 }
 
@@ -170,8 +177,9 @@ async fn release(mut call: Call, locks: Data<Locks>) -> Result<HttpResponse, Pro
     Ok(HttpResponse::Ok().json(ReleasedBody { released }))
 }
 
-#[derive(Serialize)]
-struct VerifiedBody<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Verified)]
+pub(super) struct VerifiedBody<'a> {
     key: LockKey,
     current: bool,
     #[serde(skip_serializing_if = "Option::is_none")]

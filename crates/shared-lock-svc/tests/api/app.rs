@@ -1,10 +1,10 @@
 //! The service under test, with a verb for each of its calls.
 
-use std::time::Duration;
+use std::{sync::LazyLock, time::Duration};
 
-use reqwest::{Client, Response, StatusCode, header::HeaderMap};
+use reqwest::{Client, RequestBuilder, Response, StatusCode, header::HeaderMap};
 use serde_json::{Value, json};
-use testbed::{Etcd, RunningService, Service, eventually};
+use testbed::{Contract, Etcd, Exchange, Reply, RunningService, Service, eventually};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -120,12 +120,13 @@ impl TestApp {
     }
 
     pub(crate) async fn get_json(&self, path: &str) -> Answer {
-        Answer::of(self.get(path).await).await
+        let url = format!("{}{path}", self.service.url());
+        self.send(self.client.get(url)).await.unwrap()
     }
 
     pub(crate) async fn delete(&self, path: &str) -> Answer {
         let url = format!("{}{path}", self.service.url());
-        Answer::of(self.client.delete(url).send().await.unwrap()).await
+        self.send(self.client.delete(url)).await.unwrap()
     }
 
     pub(crate) async fn post(&self, path: &str, body: Value) -> Answer {
@@ -137,17 +138,36 @@ impl TestApp {
     /// before the stop and read only after it has run out of time, with nothing begun.
     pub(crate) async fn post_if_heard(&self, path: &str, body: Value) -> Option<Answer> {
         let url = format!("{}{path}", self.service.url());
-        let answer = self.client.post(url).json(&body).send().await.ok()?;
-        match answer.status() {
+        let answer = self.send(self.client.post(url).json(&body)).await.ok()?;
+        match answer.status {
             StatusCode::REQUEST_TIMEOUT => None,
-            _ => Some(Answer::of(answer).await),
+            _ => Some(answer),
         }
+    }
+
+    /// Sends a call; its answer is one that the OpenAPI document tells.
+    async fn send(&self, call: RequestBuilder) -> reqwest::Result<Answer> {
+        let Reply {
+            status,
+            headers,
+            body,
+        } = contract().send(&self.client, call).await?;
+        // What is refused before it is a request has no body.
+        let body = match body.is_empty() {
+            true => Value::Null,
+            false => serde_json::from_slice(&body).unwrap(),
+        };
+        Ok(Answer {
+            status,
+            headers,
+            body,
+        })
     }
 
     /// A `POST` without a body.
     pub(crate) async fn post_empty(&self, path: &str) -> Answer {
         let url = format!("{}{path}", self.service.url());
-        Answer::of(self.client.post(url).send().await.unwrap()).await
+        self.send(self.client.post(url)).await.unwrap()
     }
 
     pub(crate) async fn post_bytes(
@@ -161,7 +181,7 @@ impl TestApp {
             .post(format!("{}{path}", self.service.url()))
             .header("content-type", content_type)
             .body(body);
-        Answer::of(call.send().await.unwrap()).await
+        self.send(call).await.unwrap()
     }
 
     pub(crate) async fn get_text(&self, path: &str) -> String {
@@ -211,7 +231,18 @@ impl TestApp {
             "{method} {target} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n{headers}content-length: {}\r\n\r\n",
             body.len()
         );
-        self.raw([head.as_bytes(), body].concat()).await
+        let answer = self.raw([head.as_bytes(), body].concat()).await;
+        let exchange = Exchange {
+            method,
+            path: target.split('?').next().unwrap_or_default(),
+            // It takes far more than it asks for.
+            asked: None,
+            status: answer.status,
+            content_type: answer.header("content-type"),
+            body: answer.body.as_bytes(),
+        };
+        contract().check(&exchange).unwrap();
+        answer
     }
 
     pub(crate) async fn lease(&self, headers: &str, body: impl AsRef<[u8]>) -> Raw {
@@ -224,14 +255,6 @@ impl TestApp {
 }
 
 impl Answer {
-    async fn of(answer: Response) -> Self {
-        Self {
-            status: answer.status(),
-            headers: answer.headers().clone(),
-            body: answer.json().await.unwrap(),
-        }
-    }
-
     /// The fields that a refusal names.
     pub(crate) fn fields(&self) -> Vec<&str> {
         let errors = self.body["errors"].as_array();
@@ -265,4 +288,11 @@ impl Raw {
         let found = self.headers.iter().find(|(found, _)| found == name);
         found.map(|(_, value)| value.as_str())
     }
+}
+
+/// What the OpenAPI document tells.
+fn contract() -> &'static Contract {
+    static CONTRACT: LazyLock<Contract> =
+        LazyLock::new(|| Contract::of("shared-lock-svc").unwrap());
+    &CONTRACT
 }
