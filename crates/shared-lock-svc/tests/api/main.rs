@@ -27,6 +27,7 @@ mod s3_store;
 mod sessions;
 mod settings;
 mod several;
+mod spans;
 mod sse;
 mod stores;
 mod verify;

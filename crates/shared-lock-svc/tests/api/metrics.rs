@@ -1,6 +1,6 @@
 //! `GET /metrics`: what is counted, and under which names.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use serde_json::json;
 use testbed::eventually;
@@ -79,4 +79,48 @@ async fn counts(app: &TestApp, lines: &[&str]) {
     })
     .await
     .unwrap();
+}
+
+#[tokio::test]
+async fn every_metric_that_the_documentation_names_is_shown_and_no_other() {
+    let settings = [("CACHE_ENABLED", "true"), ("AUDIT_LOG", "stdout")];
+    let (_etcd, app) = TestApp::on_etcd(&settings).await;
+    let tenure = app.holds("jobs", "me").await;
+    assert_eq!(app.lease("", r#"{"key":"old"}"#).await.status, 201);
+    assert_eq!(app.lease("", r#"{"key":"old"}"#).await.status, 202);
+    app.gives_back("jobs", &tenure).await;
+
+    let document = testbed::workspace_root().join("docs/operations.md");
+    let document = std::fs::read_to_string(document).unwrap();
+    let documented: BTreeSet<_> = words(&document)
+        .filter(|word| word.starts_with("shared_lock_"))
+        .map(str::to_owned)
+        .collect();
+    let shown = async || {
+        let metrics = app.get_text("/metrics").await;
+        let types = metrics
+            .lines()
+            .filter_map(|line| line.strip_prefix("# TYPE "));
+        let names = types.filter_map(|line| line.split(' ').next());
+        names
+            .filter(|name| name.starts_with("shared_lock_"))
+            .map(str::to_owned)
+            .collect::<BTreeSet<_>>()
+    };
+    eventually("what is documented is shown", SOON, async || {
+        match shown().await {
+            shown if shown == documented => Ok(()),
+            shown => Err(format!(
+                "{:?}",
+                documented.symmetric_difference(&shown).collect::<Vec<_>>()
+            )),
+        }
+    })
+    .await
+    .unwrap();
+}
+
+/// Names as they stand in a text, each without what follows it.
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
 }

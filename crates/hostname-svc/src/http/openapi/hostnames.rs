@@ -102,16 +102,20 @@ fn import() -> Endpoint {
 /// What all calls have in common that give hostnames out.
 fn allocating(call: Endpoint) -> Endpoint {
     let key = text().pattern(Some("^[!-~]{1,255}$"));
+    let replayed = word(["true"]);
+    ambiguous(call).header("Idempotency-Key", "Makes a retry get the same: one key belongs to one body. Without it a retry takes another number.", key)
+        .with_header(200, "Idempotent-Replay", "It was given out by an earlier call.", replayed)
+        .refuses(&[&PREFIX_EXHAUSTED, &KEY_REUSED, &RECORD_DELETED])
+        .refuses(MOVING)
+}
+
+/// What a call is refused with whose hostnames could not be told from another prefix's.
+pub(super) fn ambiguous(call: Endpoint) -> Endpoint {
     let owner = members()
         .property("application", Application::schema())
         .property("role", Role::schema())
         .description(Some("Whose names they are, where that is known."));
-    let replayed = word(["true"]);
-    call.header("Idempotency-Key", "Makes a retry get the same: one key belongs to one body. Without it a retry takes another number.", key)
-        .with_header(200, "Idempotent-Replay", "It was given out by an earlier call.", replayed)
-        .refuses_with(&AMBIGUOUS_PREFIX, "owner", owner)
-        .refuses(&[&PREFIX_EXHAUSTED, &KEY_REUSED, &RECORD_DELETED])
-        .refuses(MOVING)
+    call.refuses_with(&AMBIGUOUS_PREFIX, "owner", owner)
 }
 
 fn preview() -> Endpoint {
@@ -135,11 +139,7 @@ fn preview() -> Endpoint {
         }),
     )
     .refuses(&[&PREFIX_EXHAUSTED]);
-    let owner = members()
-        .property("application", Application::schema())
-        .property("role", Role::schema());
-    call.refuses_with(&AMBIGUOUS_PREFIX, "owner", owner)
-        .refuses(MOVING)
+    ambiguous(call).refuses(MOVING)
 }
 
 fn list() -> Endpoint {

@@ -9,7 +9,7 @@ use utoipa::{
 
 use super::{
     bodies,
-    hostnames::{MOVING, paged},
+    hostnames::{MOVING, ambiguous, paged},
 };
 use crate::{
     hostname::{Application, Environment, Role},
@@ -32,7 +32,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     vec![
         paged(list).answers::<PrefixPageBody>(200, "A page.", page),
         of_one(find).refuses(&[&PREFIX_NOT_FOUND]),
-        of_one(floor).refuses(MOVING),
+        ambiguous(of_one(floor)).refuses(MOVING),
     ]
 }
 

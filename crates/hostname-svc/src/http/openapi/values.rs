@@ -2,7 +2,10 @@
 
 use std::borrow::Cow;
 
-use service_kit::openapi::schema::{line, members, text, whole};
+use service_kit::{
+    openapi::schema::{line, members, text, whole},
+    text::PLAIN,
+};
 use utoipa::{
     PartialSchema, ToSchema,
     openapi::{ObjectBuilder, RefOr, Schema},
@@ -66,10 +69,14 @@ pub(super) fn parts(body: ObjectBuilder) -> ObjectBuilder {
 
 /// Who asks.
 pub(super) fn requested_by() -> ObjectBuilder {
-    line(1..=256).examples(["ops"])
+    line(1..=256)
+        .description(Some(format!("1–256 characters {PLAIN}.")))
+        .examples(["ops"])
 }
 
 /// Why.
 pub(super) fn reason() -> ObjectBuilder {
-    line(1..=1024).examples(["one more indexer"])
+    line(1..=1024)
+        .description(Some(format!("1–1024 characters {PLAIN}.")))
+        .examples(["one more indexer"])
 }

@@ -1,7 +1,11 @@
 //! The values that bodies and answers are made of.
 
-use service_kit::openapi::schema::{NO_CONTROLS, line, text, word};
 use std::borrow::Cow;
+
+use service_kit::{
+    openapi::schema::{line, text, word},
+    text::PLAIN,
+};
 use utoipa::{
     PartialSchema, ToSchema,
     openapi::{ObjectBuilder, RefOr, Schema},
@@ -58,6 +62,6 @@ pub(super) fn prefix() -> ObjectBuilder {
 /// Why an administrator takes a lock away.
 pub(super) fn reason() -> ObjectBuilder {
     line(1..=1024)
-        .pattern(Some(NO_CONTROLS))
+        .description(Some(format!("1–1024 bytes {PLAIN}.")))
         .examples(["its host is gone"])
 }
