@@ -25,7 +25,7 @@ use crate::{
         problem::{
             ALLOCATION_TIMEOUT, AMBIGUOUS_PREFIX, HOSTNAME_NOT_FOUND, HOSTNAMES_TAKEN, KEY_REUSED,
             LOCK_FENCED, LOCK_REFUSED, LOCK_TIMEOUT, LOCK_UNAVAILABLE, NUMBER_PASSED,
-            PREFIX_EXHAUSTED, QUEUE_FULL, RECORD_DELETED,
+            PREFIX_EXHAUSTED, QUEUE_FULL, QUOTA_EXCEEDED, RECORD_DELETED,
         },
     },
 };
@@ -105,7 +105,7 @@ fn allocating(call: Endpoint) -> Endpoint {
     let replayed = word(["true"]);
     ambiguous(call).header("Idempotency-Key", "Makes a retry get the same: one key belongs to one body. Without it a retry takes another number.", key)
         .with_header(200, "Idempotent-Replay", "It was given out by an earlier call.", replayed)
-        .refuses(&[&PREFIX_EXHAUSTED, &KEY_REUSED, &RECORD_DELETED])
+        .refuses(&[&PREFIX_EXHAUSTED, &QUOTA_EXCEEDED, &KEY_REUSED, &RECORD_DELETED])
         .refuses(MOVING)
 }
 
@@ -138,7 +138,7 @@ fn preview() -> Endpoint {
             "hostnames": [{ "counter": 2, "hostname": "splunkweb2dev" }], "reserved": false,
         }),
     )
-    .refuses(&[&PREFIX_EXHAUSTED]);
+    .refuses(&[&PREFIX_EXHAUSTED, &QUOTA_EXCEEDED]);
     ambiguous(call).refuses(MOVING)
 }
 

@@ -46,6 +46,6 @@ fn of_one(call: Endpoint) -> Endpoint {
 fn prefix() -> Value {
     json!({
         "application": "splunk", "role": "web", "environment": "dev", "counter": 120,
-        "last": 9_007_199_254_740_991_u64, "fill": 1.3e-14, "pending": 0, "skipped": 2, "passed_over": 100,
+        "last": 9_007_199_254_740_991_u64, "fill": 1.3e-14, "given": 118, "pending": 0, "skipped": 2, "passed_over": 100,
     })
 }

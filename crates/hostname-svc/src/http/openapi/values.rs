@@ -36,11 +36,11 @@ macro_rules! values {
 }
 values! {
     Application: "Application", "1–60 of `a-z` and `0-9`, with single hyphens between them.",
-        part("^[a-z0-9]+(-[a-z0-9]+)*$").examples(["splunk"]);
-    Role: "Role", "As the application, and not ending in a digit: the counter follows it.",
-        part("^[a-z0-9]+(-[a-z0-9]+)*$").examples(["web"]);
-    Environment: "Environment", "1–60 of `a-z`, with single hyphens between them: the counter stands before it.",
-        part("^[a-z]+(-[a-z]+)*$").examples(["dev"]);
+        part().examples(["splunk"]);
+    Role: "Role", "As the application. Whether it may end in a digit is for the policy of the prefix; by default it may not, since the counter follows it.",
+        part().examples(["web"]);
+    Environment: "Environment", "As the application. Whether it may have digits is for the policy of the prefix; by default it may not, since the counter stands before it.",
+        part().examples(["dev"]);
     Hostname: "Hostname", "One label of at most 63 characters.",
         text().pattern(Some("^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")).examples(["splunkweb1dev"]);
     Counter: "Counter", "The number in a hostname.", whole(1..=COUNTER_MAX).examples([1]);
@@ -53,8 +53,8 @@ values! {
     Prefix: "Prefix", "What shares a counter: at most 62 characters together.", parts(members());
 }
 
-fn part(pattern: &str) -> ObjectBuilder {
-    line(1..=60).pattern(Some(pattern))
+fn part() -> ObjectBuilder {
+    line(1..=60).pattern(Some("^[a-z0-9]+(-[a-z0-9]+)*$"))
 }
 
 /// The three parts of a prefix.
