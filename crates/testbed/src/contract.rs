@@ -23,7 +23,7 @@ pub struct Exchange<'a> {
     pub method: &'a str,
     /// Of the call, as it was sent, without a query.
     pub path: &'a str,
-    /// The body of the call, if it had one.
+    /// The body of the call, if it was JSON.
     pub asked: Option<&'a [u8]>,
     /// Of the answer.
     pub status: u16,
@@ -114,8 +114,10 @@ impl Contract {
     pub async fn send(&self, client: &Client, call: RequestBuilder) -> reqwest::Result<Reply> {
         let call = call.build()?;
         let (method, path) = (call.method().clone(), call.url().path().to_owned());
+        let form = call.headers().get("content-type");
+        let is_json = form.is_some_and(|form| form.as_bytes().starts_with(b"application/json"));
         let asked = call.body().and_then(|body| body.as_bytes());
-        let asked = asked.map(<[u8]>::to_vec);
+        let asked = asked.filter(|_| is_json).map(<[u8]>::to_vec);
         let answer = client.execute(call).await?;
         let (status, headers) = (answer.status(), answer.headers().clone());
         let body = answer.bytes().await?.to_vec();
@@ -258,6 +260,8 @@ fn close(value: &mut Value) {
         Value::Object(members) => {
             for (name, member) in members.iter_mut() {
                 match name.as_str() {
+                    // What a body may have besides, it tells itself.
+                    "requestBody" => continue,
                     "schema" | "items" => close_one(member),
                     "properties" => {
                         let properties = member.as_object_mut().into_iter().flatten();

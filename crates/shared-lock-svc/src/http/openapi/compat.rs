@@ -10,6 +10,7 @@ use utoipa::openapi::{
     HttpMethod::{Get, Post},
 };
 
+const NO_LEASES: &str = "The store keeps one document a lock, and no leases of their own.";
 const PROFILES: &str = "Served where `SHARED_LOCK_PPROF_ENABLED` is set.";
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
@@ -64,6 +65,7 @@ fn lease() -> Endpoint {
         )
         .answers_text(400, why)
         .answers_with(500, failed, [])
+        .answers_text(501, NO_LEASES)
 }
 
 fn keep_alive() -> Endpoint {
@@ -80,6 +82,7 @@ fn keep_alive() -> Endpoint {
     .answers_with(204, "The lease is gone.", [])
     .answers_text(400, "`Failed to read request body`.")
     .answers_with(500, "The body is no lease id.", [])
+    .answers_text(501, NO_LEASES)
     .answers_with(503, "The store does not answer.", [])
     .with_header(503, "Retry-After", "Seconds.", whole(1..=u64::MAX))
 }
@@ -95,6 +98,7 @@ fn index() -> Endpoint {
     .tag("service")
     .about(PROFILES)
     .answers_with(200, "A page.", [("text/html", page)])
+    .answers_text(404, "No profiles are served.")
 }
 
 fn profile() -> Endpoint {
@@ -110,5 +114,6 @@ fn profile() -> Endpoint {
     .query("seconds", "How long; 30 for what is no number.", text())
     .answers_with(200, "The profile.", [("application/octet-stream", bytes)])
     .answers_text(400, "Too long.")
+    .answers_text(404, "No profiles are served.")
     .answers_text(500, "A profile is being taken, or could not be made.")
 }
