@@ -12,6 +12,7 @@ mod values;
 use service_kit::{openapi::DocumentBuilder, problem::ProblemKind};
 use utoipa::openapi::OpenApi;
 
+pub(super) use self::values::Status;
 use super::problem::{
     COUNTER_REGRESSED, DOCUMENT_DELETED, DOCUMENT_UNREADABLE, STORE_BUSY, STORE_REFUSED,
     STORE_UNAVAILABLE, VAULT_SEALED,

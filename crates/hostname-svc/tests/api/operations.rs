@@ -18,7 +18,7 @@ async fn begin(app: &TestApp, path: &str, body: &Value, key: Option<&str>) -> St
         Some(key) => request.header("Idempotency-Key", key),
         None => request,
     };
-    let answer = Answer::read(request.send().await.unwrap()).await;
+    let answer = app.answer(request).await;
     assert_eq!(answer.status, 202, "{answer:?}");
     assert_eq!(answer.body["status"], "running");
     assert_eq!(answer.header("preference-applied"), Some("respond-async"));

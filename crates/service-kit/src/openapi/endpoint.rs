@@ -136,13 +136,6 @@ impl Endpoint {
         self.refuses(&[&BODY_TIMEOUT, &BODY_TOO_LARGE])
     }
 
-    /// The schemas that `T` names.
-    #[must_use]
-    pub fn with_schemas<T: ToSchema>(mut self) -> Self {
-        T::schemas(&mut self.schemas);
-        self
-    }
-
     /// An answer of JSON.
     #[must_use]
     pub fn answers<T: ToSchema>(mut self, status: u16, about: &str, example: Value) -> Self {

@@ -22,10 +22,11 @@ use crate::{
     hostname::{Application, Environment, Hostname, Role},
     http::{
         bodies::{BatchBody, HostnameBody, ImportBody, OutlookBody, PageBody, PreviewBody},
+        operations::OperationBody,
         problem::{
             ALLOCATION_TIMEOUT, AMBIGUOUS_PREFIX, HOSTNAME_NOT_FOUND, HOSTNAMES_TAKEN, KEY_REUSED,
             LOCK_FENCED, LOCK_REFUSED, LOCK_TIMEOUT, LOCK_UNAVAILABLE, NUMBER_PASSED,
-            PREFIX_EXHAUSTED, QUEUE_FULL, QUOTA_EXCEEDED, RECORD_DELETED,
+            OPERATION_NOT_FOUND, PREFIX_EXHAUSTED, QUEUE_FULL, QUOTA_EXCEEDED, RECORD_DELETED,
         },
     },
 };
@@ -49,6 +50,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         list(),
         find(),
         retire(),
+        operation(),
     ]
 }
 
@@ -72,7 +74,7 @@ fn allocate() -> Endpoint {
         hostname(),
     )
     .with_header(200, "Location", "Where it is looked up.", text());
-    allocating(call)
+    allocating(in_background(call))
 }
 
 fn batch() -> Endpoint {
@@ -82,7 +84,7 @@ fn batch() -> Endpoint {
         .takes("BatchWish", bodies::batch(), with(wish(), "count", 2.into()))
         .answers::<BatchBody>(201, "They are the caller's.", batch())
         .answers::<BatchBody>(200, "The same key with the same body had them already.", batch());
-    allocating(call)
+    allocating(in_background(call))
 }
 
 fn import() -> Endpoint {
@@ -96,7 +98,7 @@ fn import() -> Endpoint {
         .answers::<ImportBody>(201, "They have records.", json!({ "hostnames": [hostname()], "taken": [] }))
         .answers_either::<ImportBody, OutlookBody>(200, "They had records already; or what a dry run found.", outlook)
         .refuses(&[&NUMBER_PASSED, &HOSTNAMES_TAKEN]);
-    allocating(call)
+    allocating(in_background(call))
 }
 
 /// What all calls have in common that give hostnames out.
@@ -107,6 +109,47 @@ fn allocating(call: Endpoint) -> Endpoint {
         .with_header(200, "Idempotent-Replay", "It was given out by an earlier call.", replayed)
         .refuses(&[&PREFIX_EXHAUSTED, &QUOTA_EXCEEDED, &KEY_REUSED, &RECORD_DELETED])
         .refuses(MOVING)
+}
+
+/// What a call may be asked to do in the background.
+fn in_background(call: Endpoint) -> Endpoint {
+    let about = "It goes on in the background.";
+    call.header(
+        "Prefer",
+        "`respond-async`: not to wait for the outcome.",
+        text(),
+    )
+    .answers::<OperationBody>(202, about, running())
+    .with_header(202, "Location", "Where its outcome is told.", text())
+    .with_header(202, "Preference-Applied", "`respond-async`.", text())
+    .with_header(202, "Retry-After", "Seconds.", whole(1..=u64::MAX))
+}
+
+fn operation() -> Endpoint {
+    let id = text().examples(["018f2c5e-7a4b-7c11-9d3e-5b6a7c8d9e0f"]);
+    let path = "/v1/operations/{id}";
+    Endpoint::new(
+        Get,
+        path,
+        "findOperation",
+        "See what became of an operation",
+    )
+    .path("id", "The operation.", id)
+    .answers::<OperationBody>(200, "How far it has come.", running())
+    .with_header(
+        200,
+        "Retry-After",
+        "Seconds, while it runs.",
+        whole(1..=u64::MAX),
+    )
+    .refuses(&[&OPERATION_NOT_FOUND])
+}
+
+fn running() -> Value {
+    json!({
+        "id": "018f2c5e-7a4b-7c11-9d3e-5b6a7c8d9e0f", "status": "running",
+        "created_at": "2026-01-02T03:04:05.678Z",
+    })
 }
 
 /// What a call is refused with whose hostnames could not be told from another prefix's.

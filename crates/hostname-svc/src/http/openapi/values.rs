@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use service_kit::{
-    openapi::schema::{line, members, text, whole},
+    openapi::schema::{line, members, text, whole, word},
     text::PLAIN,
 };
 use utoipa::{
@@ -18,6 +18,9 @@ use crate::{
 
 /// The highest number of any prefix: beyond 2^53 not every JSON parser keeps a number.
 const COUNTER_MAX: u64 = (1 << 53) - 1;
+
+/// How far an operation has come.
+pub(in crate::http) struct Status;
 
 macro_rules! values {
     ($($type:ty: $name:literal, $about:literal, $schema:expr;)*) => {$(
@@ -50,6 +53,7 @@ values! {
         members()
             .property("fencing_token", text().pattern(Some("^[0-9]+$"))).required("fencing_token")
             .property("token_epoch", text()).required("token_epoch");
+    Status: "Status", "How far an operation has come.", word(["running", "done", "failed"]);
     Prefix: "Prefix", "What shares a counter: at most 62 characters together.", parts(members());
 }
 

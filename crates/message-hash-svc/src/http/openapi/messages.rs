@@ -3,19 +3,16 @@
 use serde_json::{Value, json};
 use service_kit::openapi::{
     Endpoint,
-    schema::{members, text, whole},
+    schema::{fields, list, members, one_of, text, whole},
 };
-use utoipa::{
-    PartialSchema,
-    openapi::{
-        Content, ContentBuilder,
-        HttpMethod::{Get, Head, Post, Put},
-        ObjectBuilder, RefOr, Schema,
-    },
+use utoipa::openapi::{
+    Content, ContentBuilder,
+    HttpMethod::{Get, Head, Post, Put},
+    ObjectBuilder, RefOr, Schema,
 };
 
 use crate::http::{
-    batch::{Batch, BatchBody},
+    batch::BatchBody,
     refusal::{
         DIGEST_MISMATCH, MESSAGE_BLOCKED, MESSAGE_DAMAGED, STORE_UNAVAILABLE, TOO_MANY_MISSES,
     },
@@ -156,8 +153,7 @@ fn batch() -> Endpoint {
     )
     .tag(TAG)
     .about("At most 1000 entries together. The puts come first and are one commit, all or none.")
-    .takes("Batch", Batch::schema(), example)
-    .with_schemas::<Batch>()
+    .takes("Batch", batch_body(), example)
     .answers::<BatchBody>(200, "What became of each, in order.", answer)
     .refuses(&[
         &DIGEST_MISMATCH,
@@ -166,6 +162,22 @@ fn batch() -> Endpoint {
         &STORE_UNAVAILABLE,
     ]);
     placed(call, 200)
+}
+
+/// A batch, as it is read entry by entry.
+fn batch_body() -> ObjectBuilder {
+    let base64 = text().description(Some("Base64 with padding, of any bytes."));
+    let ttl = whole(1..=u64::MAX).description(Some("At most `MESSAGE_HASH_MAX_TTL`."));
+    let put = fields()
+        .property("message", text())
+        .property("message_base64", base64)
+        .property("digest", digest().description(Some("What is expected.")))
+        .property("ttl_ms", ttl);
+    let put = one_of(put, &[&["message"], &["message_base64"]]);
+    fields()
+        .property("put", list(put, 0..=1000))
+        .property("get", list(Schema::from(digest()), 0..=1000))
+        .property("exists", list(Schema::from(digest()), 0..=1000))
 }
 
 /// What carries a message.
