@@ -88,7 +88,7 @@ fn acquire() -> [Endpoint; 2] {
     call.endpoints(|call| {
         let call = call
             .about("Count the validity on your own clock: from the send of the call, `elapsed_ms + remaining_ms`, less a margin. Hanging up ends the request.")
-            .answers::<AcquiredBody<'static>>(201, "It is held.", json!({
+            .answers::<AcquiredBody>(201, "It is held.", json!({
                 "key": "backup", "request_id": "0b5ed7f0-3c3d-4b35-b4a5-5d1f2f0c8a11",
                 "lease_id": "7587869164236637445", "holder": "worker-7", "mode": "exclusive",
                 "fencing_token": "1042", "token_epoch": "8f0c2d6e", "ttl_ms": 10_000,
@@ -104,7 +104,7 @@ fn acquire_all() -> Endpoint {
         .takes("AcquireAll", bodies::acquire_all(), json!({
             "holder": "worker-7", "ttl_ms": 10_000, "locks": [{ "key": "a" }, { "key": "b", "mode": "shared" }],
         }))
-        .answers::<AllAcquiredBody<'static>>(201, "All are held.", json!({
+        .answers::<AllAcquiredBody>(201, "All are held.", json!({
             "request_id": "0b5ed7f0-3c3d-4b35-b4a5-5d1f2f0c8a11", "session_id": "7587869164236637445",
             "holder": "worker-7", "token_epoch": "8f0c2d6e", "ttl_ms": 10_000, "remaining_ms": 9_998,
             "elapsed_ms": 4, "locks": [
