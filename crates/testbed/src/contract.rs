@@ -193,7 +193,8 @@ impl Contract {
         let form = exchange.content_type.unwrap_or_default();
         let form = form.split(';').next().unwrap_or_default().trim();
         ensure!(forms.contains_key(form), "no form `{form}`");
-        if exchange.method == "HEAD" || !form.ends_with("json") {
+        let is_json = form == "application/json" || form.ends_with("+json");
+        if exchange.method == "HEAD" || !is_json {
             return Ok(());
         }
         let body = serde_json::from_slice(exchange.body).context("the answer is no JSON")?;
