@@ -55,7 +55,8 @@ fn package(line: &str) -> Package {
     Package {
         name,
         version,
-        licence: licence.to_owned(),
+        // A crate whose tests ask more of it than others do stands below itself, marked as seen.
+        licence: licence.trim_end_matches(" (*)").to_owned(),
     }
 }
 
