@@ -75,7 +75,10 @@ impl LockClient {
         let key = Key::parse(key)?;
         match options.reentrant {
             true => {
-                let ask = || self.ask(&key, &options);
+                let ask = async |wait| {
+                    let options = options.clone();
+                    self.ask(&key, &AcquireOptions { wait, ..options }).await
+                };
                 self.0.reentries.acquire(&key, &options, ask).await
             }
             false => self.ask(&key, &options).await,

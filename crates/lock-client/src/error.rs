@@ -184,7 +184,8 @@ impl Problem {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.code.as_str(), self.detail.as_str()) {
-            ("", _) => write!(f, "{}", self.status),
+            ("", "") => write!(f, "{}", self.status),
+            ("", detail) => write!(f, "{}: {detail}", self.status),
             (code, "") => write!(f, "{} {code}", self.status),
             (code, detail) => write!(f, "{} {code}: {detail}", self.status),
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use reqwest::Response;
 use serde::{Deserialize, Serialize};
 
-use crate::error::Error;
+use crate::error::{Error, Problem};
 
 /// What happened to a lock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +49,8 @@ pub struct EventStream {
 impl EventStream {
     /// A service that lives says something at least every 15 s.
     const LONGEST_SILENCE: Duration = Duration::from_secs(40);
+    /// Bytes; more than any event has. What goes on for longer is something else.
+    const LONGEST_EVENT: usize = 64 * 1024;
 
     pub(crate) fn new(answer: Response) -> Self {
         let unread = Vec::new();
@@ -58,13 +60,18 @@ impl EventStream {
     /// The next one; `None` when the server closed the stream: open another, and look at the locks anew.
     ///
     /// # Errors
-    /// The connection broke, or the server is silent.
+    /// The connection broke, the server is silent, or what it sends are no events.
     pub async fn next(&mut self) -> Result<Option<Happened>, Error> {
         loop {
             while let Some(block) = self.block() {
                 if let Some(happened) = happened(&block) {
                     return Ok(Some(happened));
                 }
+            }
+            if self.unread.len() > Self::LONGEST_EVENT {
+                let mut problem = Problem::parse(self.answer.status().as_u16(), None, b"");
+                problem.detail = "what it sends are no events".to_owned();
+                return Err(Error::Server(problem));
             }
             let more = tokio::time::timeout(Self::LONGEST_SILENCE, self.answer.chunk()).await;
             let more = more.map_err(|_| Error::Timeout)?;

@@ -129,7 +129,8 @@ impl LockGuard {
     }
 
     /// Resolves when the lock is no longer surely held, which is before its expiry gives it to anybody
-    /// else; also when the last guard is released or dropped.
+    /// else; also when the last guard is released or dropped, but for a lock of a session that does not
+    /// check its locks: there it resolves with the session.
     pub fn lost(&self) -> impl Future<Output = ()> + Send + use<> {
         self.0.lease.lost()
     }
@@ -167,8 +168,8 @@ impl LockGuard {
         self.give_back(Some(note)).await
     }
 
-    /// Renews it no more and does not give it back: the lease runs out, unless whoever got the tenure
-    /// keeps it alive.
+    /// Does not give it back, and renews it no more once the other guards of this tenure are gone: the lease
+    /// runs out, unless whoever got the tenure keeps it alive.
     pub fn hand_off(self) -> Tenure {
         self.0.settled.store(true, Ordering::Relaxed);
         self.0.tenure.clone()
@@ -246,17 +247,9 @@ pub(crate) async fn release(
     message: &Message,
     lease_ends: Moment,
 ) -> Result<bool, Failure> {
-    let timeout = transport.request_timeout;
-    match transport.send::<ReleasedBody>(message, timeout).await {
-        Ok(answer) => return Ok(answer.released),
-        Err(Failure::Refused(problem)) if !problem.retryable => {
-            return Err(Failure::Refused(problem));
-        }
-        Err(_) => (),
-    }
-    // From the second time on, "it was over" may speak of the first.
-    transport
-        .send_until::<ReleasedBody>(message, lease_ends + timeout)
-        .await
-        .map(|_| true)
+    let until = lease_ends.max(Moment::now()) + transport.request_timeout;
+    let mut unsure = false;
+    let answer: ReleasedBody = transport.send_again(message, until, &mut unsure).await?;
+    // "It was over" may speak of a try of ours that was heard and not answered.
+    Ok(answer.released || unsure)
 }

@@ -18,12 +18,12 @@ type Place = tokio::sync::Mutex<Weak<Held>>;
 pub(crate) struct Reentries(Mutex<HashMap<String, Arc<Place>>>);
 
 impl Reentries {
-    /// The tenure that we have, or else the one that `ask` brings.
+    /// The tenure that we have, or else the one that `ask` brings, in what is left of the wait.
     pub(crate) async fn acquire<F>(
         &self,
         key: &Key,
         options: &AcquireOptions,
-        ask: impl FnOnce() -> F,
+        ask: impl FnOnce(Duration) -> F,
     ) -> Result<LockGuard, Error>
     where
         F: Future<Output = Result<LockGuard, Error>>,
@@ -39,7 +39,7 @@ impl Reentries {
         if let Some(held) = ours.filter(|held| held.mode == options.mode) {
             return Ok(LockGuard::of(held));
         }
-        let guard = ask().await?;
+        let guard = ask(options.wait.min(until.left())).await?;
         *latest = Arc::downgrade(guard.shared());
         Ok(guard)
     }

@@ -172,9 +172,10 @@ impl Tending {
                 }
             }
             if tended.awaited == 0 {
+                // It may be there: of a lease that was handed off and taken over meanwhile.
+                table.due.remove(&(tended.due, item.name.clone()));
                 tended.settle(batch.sent);
-                let due = (tended.due, item.name.clone());
-                table.due.insert(due);
+                table.due.insert((tended.due, item.name.clone()));
             }
         }
     }

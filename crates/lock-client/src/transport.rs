@@ -190,6 +190,19 @@ impl Transport {
     where
         A: DeserializeOwned,
     {
+        self.send_again(message, until, &mut false).await
+    }
+
+    /// The same; `unsure` is set if a try before the answer may have been heard.
+    pub(crate) async fn send_again<A>(
+        &self,
+        message: &Message,
+        until: Moment,
+        unsure: &mut bool,
+    ) -> Result<A, Failure>
+    where
+        A: DeserializeOwned,
+    {
         let mut failures = 0;
         loop {
             let timeout = self.request_timeout.min(until.left());
@@ -200,6 +213,7 @@ impl Transport {
                 Err(failure) => failure,
                 Ok(answer) => return Ok(answer),
             };
+            *unsure |= !matches!(failure, Failure::NotSent(_));
             failures += 1;
             let next = Moment::now() + pause(failures);
             if next >= until {

@@ -207,12 +207,20 @@ impl Locks {
         outcome?.ok_or(LockError::LeaseNotFound(lease))
     }
 
-    /// Restarts the life of a lease, whatever hangs on it; `None` if it is gone.
+    /// Restarts the life of a lease, whatever hangs on it; `None` if it is gone. A store that knows no lease
+    /// without its lock finds it by a lock `of` it.
     ///
     /// # Errors
     /// The store did not answer.
-    pub async fn keep_lease_alive(&self, lease: LeaseId) -> Result<Option<Renewal>, LockError> {
-        let outcome = self.store.keep_lease_alive(lease).await;
+    pub async fn keep_lease_alive(
+        &self,
+        lease: LeaseId,
+        of: Option<&LockKey>,
+    ) -> Result<Option<Renewal>, LockError> {
+        let outcome = match of.filter(|_| !self.store.abilities().bare_leases) {
+            Some(key) => self.store.keep_alive(key, lease).await,
+            None => self.store.keep_lease_alive(lease).await,
+        };
         self.metrics.kept_alive("keepalive", &outcome);
         Ok(outcome?)
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lock_client::{Error, Happened};
 
-use crate::scripted::for_ttl;
+use crate::scripted::{Reply, Scripted, for_ttl};
 use crate::service::{TTL, client, eventually_free, eventually_waiting, shared, waiting};
 
 #[tokio::test]
@@ -83,6 +83,17 @@ async fn what_happens_is_told_in_order() {
         ("told/2", "released"),
     ];
     assert_eq!(told, expected);
+}
+
+#[tokio::test]
+async fn a_stream_without_end_that_is_none_of_events_is_told() {
+    let other = Scripted::start(|_, _| Reply::ok("no event ".repeat(20_000).into())).await;
+    let mut events = other.client().watch("k").await.unwrap();
+    let error = events.next().await.unwrap_err();
+    assert!(
+        error.to_string().contains("what it sends are no events"),
+        "{error}"
+    );
 }
 
 #[tokio::test]

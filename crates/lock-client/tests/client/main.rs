@@ -10,6 +10,7 @@ mod releasing;
 mod scripted;
 mod service;
 mod sessions;
+mod stores;
 mod tls;
 mod together;
 mod tracing_context;

@@ -1,11 +1,14 @@
 //! Giving a lock back, by hand and by drop.
 
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use lock_client::Error;
 use serde_json::json;
+use testbed::FaultProxy;
 
 use crate::scripted::{Reply, Scripted, for_ttl};
+use crate::service::{client, shared};
 
 const TTL: Duration = Duration::from_secs(10);
 
@@ -56,6 +59,24 @@ async fn a_release_that_comes_too_late_says_that_the_lock_was_lost() {
         "{error:?}"
     );
     assert_eq!(error.to_string(), "lock `k` was lost");
+}
+
+#[tokio::test]
+async fn a_release_that_nobody_heard_at_first_still_says_that_the_lock_was_lost() {
+    let service = shared().await;
+    let proxy = FaultProxy::start(service.url()).await.unwrap();
+    let cut_off = client(&proxy.url(), "cut off");
+    let guard = cut_off.acquire("nobody-heard", for_ttl(TTL)).await.unwrap();
+    proxy.refuse().await.unwrap();
+    assert!(cut_off.ready().await.is_err());
+    let other = client(service.url(), "somebody else");
+    other.force_release("nobody-heard", "a test").await.unwrap();
+    let mut release = pin!(guard.release());
+    let refused = tokio::time::timeout(Duration::from_millis(500), &mut release).await;
+    assert!(refused.is_err(), "it goes on trying");
+    proxy.pass().await.unwrap();
+    let error = release.await.unwrap_err();
+    assert!(matches!(error, Error::Lost { .. }), "{error:?}");
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lock_client::{AcquireOptions, Error, LockGuard, Mode, SessionOptions};
 
-use crate::scripted::for_ttl;
+use crate::scripted::{Reply, Scripted, for_ttl};
 use crate::service::{TTL, client, eventually_free, look, shared, start, waiting};
 
 const SHORT: Duration = Duration::from_secs(2);
@@ -195,6 +195,32 @@ async fn a_reentrant_lock_is_counted_and_goes_back_with_the_last_guard() {
     eventually_free(service, "counted").await;
     let next = ann.acquire("counted", reentrant).await.unwrap();
     assert!(next.fencing_token() > token);
+}
+
+#[tokio::test]
+async fn whoever_waited_for_another_of_us_asks_for_what_is_left_of_its_wait() {
+    let server = Scripted::start(|request, before| match (request.action.as_str(), before) {
+        ("acquire", 0) => Reply::After(
+            Duration::from_millis(500),
+            Box::new(Reply::problem(409, "lock-held")),
+        ),
+        ("acquire", _) => Reply::granted(request, 7, TTL),
+        _ => Reply::released(true),
+    })
+    .await;
+    let ann = server.client();
+    let reentrant = |wait| AcquireOptions {
+        reentrant: true,
+        ..waiting(TTL, wait)
+    };
+    let (first, second) = tokio::join!(
+        ann.acquire("k", reentrant(Duration::from_millis(500))),
+        ann.acquire("k", reentrant(Duration::from_secs(5)))
+    );
+    assert!(matches!(first, Err(Error::Held(_))), "{first:?}");
+    let _guard = second.unwrap();
+    let asked = server.requests("acquire");
+    assert!(asked[1].body["wait_ms"].as_u64().unwrap() <= 4500);
 }
 
 #[tokio::test]

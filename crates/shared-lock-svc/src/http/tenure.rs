@@ -1,5 +1,7 @@
 //! Keeping a lock, giving it back, and asking whether it is still one's own.
 
+use std::collections::HashMap;
+
 use actix_web::{
     HttpResponse,
     web::{Data, ServiceConfig},
@@ -92,15 +94,21 @@ async fn keep_all_alive(call: Call, locks: Data<Locks>) -> Result<HttpResponse, 
         false => Some(Vec::new()),
     };
     let (leases, tenures) = fields.finish(|| leases.zip(tenures))?;
-    let (renewals, looks) = join(
-        join_all(leases.iter().map(|lease| locks.keep_lease_alive(*lease))),
-        join_all(
-            tenures
-                .iter()
-                .map(|(key, claim, _)| locks.verify(key, claim)),
-        ),
-    )
-    .await;
+    let keys: HashMap<LeaseId, &LockKey> = tenures
+        .iter()
+        .map(|(key, lease_id, _)| (*lease_id, key))
+        .collect();
+    let renewals = leases
+        .iter()
+        .map(|lease| locks.keep_lease_alive(*lease, keys.get(lease).copied()));
+    let looks = tenures.iter().map(async |(key, lease_id, fencing_token)| {
+        let claim = Claim::Tenure {
+            lease_id: *lease_id,
+            fencing_token: *fencing_token,
+        };
+        locks.verify(key, &claim).await
+    });
+    let (renewals, looks) = join(join_all(renewals), join_all(looks)).await;
     let mut body = AllKeptAliveBody {
         leases: Vec::new(),
         locks: Vec::new(),
@@ -126,16 +134,12 @@ async fn keep_all_alive(call: Call, locks: Data<Locks>) -> Result<HttpResponse, 
     }
 }
 
-fn read_tenure(fields: &mut Fields) -> Option<(LockKey, Claim, FencingToken)> {
+fn read_tenure(fields: &mut Fields) -> Option<(LockKey, LeaseId, FencingToken)> {
     let key = fields.required::<LockKey>("key");
     let lease_id = fields.required::<LeaseId>("lease_id");
     let fencing_token = fields.required::<FencingToken>("fencing_token");
     let (key, (lease_id, fencing_token)) = key.zip(lease_id.zip(fencing_token))?;
-    let claim = Claim::Tenure {
-        lease_id,
-        fencing_token,
-    };
-    Some((key, claim, fencing_token))
+    Some((key, lease_id, fencing_token))
 }
 
 fn one_kept_alive(
