@@ -49,7 +49,8 @@ pub(crate) struct Connection {
     /// Who we are, as others see it [default: the machine's name and our process id].
     #[arg(long, global = true, env = "LOCK_HOLDER", value_name = "NAME")]
     pub(crate) holder: Option<String>,
-    /// The wire: `v1`, or `lease` for a server of tentens-tech/shared-lock (run, acquire, keepalive).
+    /// The wire: `v1`, or `lease` for a server of tentens-tech/shared-lock (run, acquire, keepalive,
+    /// doctor).
     #[arg(long, global = true, env = "LOCK_WIRE", value_enum, default_value_t)]
     pub(crate) wire: Wire,
     /// PEM file of the authorities to trust instead of the system's.

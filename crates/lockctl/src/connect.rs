@@ -5,7 +5,7 @@ use std::time::Duration;
 use lock_client::{ClientOptions, LockClient, TlsOptions};
 
 use crate::cli::{Connection, Wire};
-use crate::exit::{Failure, WRONG};
+use crate::exit::{Failure, USAGE};
 
 /// How long to wait at the end for what was given up half-way.
 const CLOSING: Duration = Duration::from_secs(2);
@@ -15,8 +15,8 @@ pub(crate) fn native(connection: &Connection) -> Result<LockClient, Failure> {
     match connection.wire {
         Wire::V1 => client(connection),
         Wire::Lease => Err(Failure::new(
-            WRONG,
-            "the wire `lease` does run, acquire and keepalive, and nothing else",
+            USAGE,
+            "the wire `lease` does run, acquire, keepalive and doctor, and nothing else",
         )),
     }
 }

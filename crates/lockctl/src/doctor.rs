@@ -15,6 +15,8 @@ use crate::hold::millis;
 use crate::output::{self, human};
 
 pub(crate) async fn doctor(connection: &Connection, doctor: &Doctor) -> Result<u8, Failure> {
+    // What cannot even be tried is told as everywhere else.
+    connect::client(connection)?;
     let mut findings = Vec::new();
     for url in &connection.url {
         findings.extend(probe::server(connection, url).await);

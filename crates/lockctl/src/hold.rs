@@ -16,20 +16,21 @@ use crate::waiting;
 const RETRY: Duration = Duration::from_millis(300);
 
 pub(crate) async fn acquire(connection: &Connection, acquire: &Acquire) -> Result<u8, Failure> {
-    let client = connect::client(connection)?;
+    let client = match acquire.session {
+        None => connect::client(connection)?,
+        Some(_) => connect::native(connection)?,
+    };
     let mut signals = Signals::listen()?;
+    let session = match &acquire.session {
+        None => None,
+        Some(id) => Some(client.adopt_session(id, SessionOptions::default()).await?),
+    };
     let taken = async {
-        match &acquire.session {
+        match &session {
             None => waiting::acquire(connection, &client, &acquire.wish).await,
             Some(session) => {
-                let session = client
-                    .adopt_session(session, SessionOptions::default())
-                    .await?;
-                let guard = session
-                    .acquire(&acquire.wish.key, waiting::options(&acquire.wish))
-                    .await;
-                session.hand_off();
-                Ok(guard?)
+                let taking = session.acquire(&acquire.wish.key, waiting::options(&acquire.wish));
+                waiting::told(connection, &client, &acquire.wish, taking).await
             }
         }
     };
@@ -37,6 +38,10 @@ pub(crate) async fn acquire(connection: &Connection, acquire: &Acquire) -> Resul
         guard = taken => guard,
         signal = signals.ending() => Err(Failure::new(SIGNALLED + signal, "interrupted while waiting")),
     };
+    // Whatever became of this lock, the others of the session stay.
+    if let Some(session) = session {
+        session.hand_off();
+    }
     let told = guard.and_then(|guard| {
         tell(connection, &guard)?;
         // A lock that nobody was told of is given back instead.

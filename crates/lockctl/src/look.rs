@@ -103,8 +103,7 @@ pub(crate) async fn watch(connection: &Connection, watch: &Watch) -> Result<u8, 
             (Happened::Event(event), Output::Json) => output::json(&event)?,
             (Happened::Event(event), _) => {
                 let holder = name(event.holder.as_deref());
-                let token = event.fencing_token.map(|token| token.to_string());
-                let token = token.unwrap_or_else(|| "-".to_owned());
+                let token = event.fencing_token.unwrap_or_else(|| "-".to_owned());
                 let reason = event
                     .reason
                     .map(|reason| format!("  ({})", printable(&reason)));

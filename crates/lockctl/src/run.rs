@@ -57,7 +57,7 @@ async fn under_lock(
     let child = Child::start(&run.command, &environment(&guard))?;
     let code = tokio::select! {
         code = attend(&child, signals) => code,
-        () = nearly_lost(&guard, grace) => {
+        () = nearly_lost(&guard, grace.max(LAST)) => {
             stop(&child, &guard, grace, signals).await;
             let (key, held) = (printable(guard.key()), human(Some(taken.elapsed())));
             // Nothing is left to give back, but for a server that comes back in time.
@@ -65,7 +65,13 @@ async fn under_lock(
             return Err(Failure::new(LOST, format!("lock `{key}` was lost after {held}: the command was stopped")));
         }
     };
-    match guard.release().await {
+    let released = tokio::select! {
+        biased;
+        released = guard.release() => released,
+        // Nobody is to wait for a service that is away: the rest is done while we close.
+        _ = signals.ending() => return Ok(code),
+    };
+    match released {
         Err(Error::Lost { key }) => {
             let why = format!("lock `{key}` was lost before the command ended (with {code})");
             Err(Failure::new(LOST, why))

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
-use lock_client::{AcquireOptions, LockClient, LockGuard, LockView, Mode};
+use lock_client::{AcquireOptions, Error, LockClient, LockGuard, LockView, Mode};
 
 use crate::cli::{Connection, Wire, Wish};
 use crate::exit::Failure;
@@ -13,7 +13,7 @@ use crate::output::{human, printable};
 const QUIET: Duration = Duration::from_secs(2);
 const AGAIN: Duration = Duration::from_secs(10);
 
-/// Takes the lock; what is waited for is told on standard error.
+/// Takes the lock, and tells what it waits for.
 pub(crate) async fn acquire(
     connection: &Connection,
     client: &LockClient,
@@ -26,6 +26,16 @@ pub(crate) async fn acquire(
             Wire::Lease => client.acquire_lease(&wish.key, options).await,
         }
     };
+    told(connection, client, wish, taking).await
+}
+
+/// What is taken by `taking`; what is waited for is told on standard error.
+pub(crate) async fn told(
+    connection: &Connection,
+    client: &LockClient,
+    wish: &Wish,
+    taking: impl Future<Output = Result<LockGuard, Error>>,
+) -> Result<LockGuard, Failure> {
     tokio::select! {
         guard = taking => Ok(guard?),
         never = tell(connection, client, wish) => match never {},

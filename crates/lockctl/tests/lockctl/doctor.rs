@@ -69,6 +69,26 @@ async fn where_all_is_well_it_says_so() {
 }
 
 #[tokio::test]
+async fn a_store_that_cannot_list_its_locks_is_well() {
+    let bao = testbed::OpenBao::start().await.unwrap();
+    let service = testbed::Service::new("shared-lock-svc")
+        .env("SHARED_LOCK_STORAGE_TYPE", "vault")
+        .env("SHARED_LOCK_VAULT_ADDR", bao.address())
+        .env("SHARED_LOCK_VAULT_TOKEN", bao.root_token())
+        .start()
+        .await
+        .unwrap();
+    let (code, names) = found(service.url(), &[]).await;
+    assert_eq!(code, 0, "{names:?}");
+}
+
+#[tokio::test]
+async fn a_slash_behind_the_port_changes_nothing() {
+    let url = format!("{}/", shared().await.url());
+    assert_eq!(found(&url, &[]).await.0, 0);
+}
+
+#[tokio::test]
 async fn a_wrong_port_is_told() {
     finds("nobody-listens", "http://127.0.0.1:1", &[]).await;
     let other = answering(None, |_| (200, "<html>hello</html>")).await;

@@ -46,6 +46,11 @@ async fn what_is_wrong_on_the_command_line_is_named_as_it_is_written_there() {
         ),
         (&["verify", "-k", "x", "-l", "abc", "-t", "1"], "lease_id"),
         (&["-o", "env", "show", "x"], "--output env"),
+        (&["--tls-ca", "/no", "doctor"], "--tls-ca (LOCK_TLS_CA)"),
+        (
+            &["--bearer-token-file", "/no", "doctor"],
+            "--bearer-token-file (LOCK_",
+        ),
         (&["run", "-k", "x"], "<COMMAND>"),
     ];
     for (args, named) in cases {
@@ -61,8 +66,8 @@ async fn what_is_wrong_on_the_command_line_is_named_as_it_is_written_there() {
 async fn a_reader_that_leaves_ends_it_without_a_word() {
     let url = shared().await.url();
     for command in ["show x", "man", "completion bash", "doctor"] {
-        // The reader has gone before the first word is said.
-        let script = format!("{{ sleep 0.3; \"$L\" {command}; echo $? > code; }} | true; cat code");
+        // The reader has gone before the first word is said: `yes` ends when it has.
+        let script = format!("{{ yes 2> no; \"$L\" {command}; echo $? > code; }} | true; cat code");
         let dir = scratch("leaves");
         let (_, text) = outcome(&bash(url, &script).dir(dir.path()).spawn().unwrap()).await;
         assert_eq!(text.trim(), "141", "{command}");

@@ -141,6 +141,33 @@ async fn signals_are_passed_on_and_the_commands_own_end_counts() {
 }
 
 #[tokio::test]
+async fn a_signal_ends_the_wait_for_a_service_that_is_away_when_the_command_has_ended() {
+    let service = start("memory").await;
+    let dir = scratch("gives-back");
+    let script = "trap '' INT; echo ready; while ! test -e end; do sleep 0.05; done; exit 3";
+    let args = sh("gives-back", "10m", script);
+    let process = launch(service.url())
+        .dir(dir.path())
+        .args(args)
+        .spawn()
+        .unwrap();
+    process.log().wait_for("ready", SOON).await.unwrap();
+    service.kill().unwrap();
+    fs::write(dir.path().join("end"), "").unwrap();
+    // Those that come before its end go to the command, which does not listen.
+    eventually("it ends", SOON, async || {
+        let _ = process.signal(Signal::INT);
+        process
+            .exit_status()
+            .ok_or_else(|| process.log().text())
+            .map(|_| ())
+    })
+    .await
+    .unwrap();
+    assert_eq!(outcome(&process).await.0, 3);
+}
+
+#[tokio::test]
 async fn a_signal_while_waiting_ends_the_wait_and_leaves_the_queue() {
     let service = shared().await;
     let _guard = client(service)

@@ -1,6 +1,6 @@
 //! Locks in the hands of a script: what is printed, and what it means.
 
-use testbed::Launch;
+use testbed::{Launch, Signal};
 
 use crate::app::{
     SOON, client, eventually_free, json, launch, lockctl, outcome, run, shared, start,
@@ -95,19 +95,26 @@ async fn a_loop_goes_on_through_a_restart_of_the_service() {
 async fn the_locks_of_a_session_live_and_end_with_it() {
     let service = shared().await;
     let url = service.url();
+    let options = Default::default();
+    let _held = client(service).acquire("in-session/held", options).await;
     let opened = json(url, &["session", "open", "--ttl", "10s"]).await;
     let id = opened["session_id"].as_str().unwrap();
     for key in ["in-session/1", "in-session/2"] {
         let taken = json(url, &["acquire", "-k", key, "--session", id]).await;
         assert_eq!(taken["lease_id"], id);
     }
+    let waiter = lockctl(url, &["acquire", "-k", "in-session/held", "--session", id]);
+    let told = waiter.log().wait_for("place 1 of 1 in the queue", SOON);
+    told.await.unwrap();
+    waiter.signal(Signal::INT).unwrap();
+    assert_eq!(outcome(&waiter).await.0, 130);
     let kept = json(url, &["session", "keepalive", id]).await;
     assert!(kept["remaining_ms"].as_u64().unwrap() > 5_000);
     let listed = json(url, &["list", "in-session/"]).await;
-    assert_eq!(listed.as_array().unwrap().len(), 2);
+    assert_eq!(listed.as_array().unwrap().len(), 3);
     json(url, &["session", "end", id]).await;
     let listed = json(url, &["list", "in-session/"]).await;
-    assert_eq!(listed.as_array().unwrap().len(), 0);
+    assert_eq!(listed.as_array().unwrap().len(), 1);
     assert_eq!(run(url, &["session", "keepalive", id]).await.0, 76);
 }
 
@@ -137,7 +144,7 @@ async fn events_are_told_as_they_happen() {
 }
 
 #[tokio::test]
-async fn tables_are_for_people_and_hide_what_a_terminal_would_obey() {
+async fn tables_are_for_people_and_have_no_colour_but_on_a_terminal() {
     let service = shared().await;
     let url = service.url();
     let _guard = client(service)
@@ -175,8 +182,10 @@ async fn the_old_wire_holds_a_lock_as_long_as_the_command_runs() {
         "run", "--wire", "lease", "-k", "old-wire", "-w", "20s", "--", "true",
     ];
     assert_eq!(run(url, &args).await.0, 0);
-    let (code, text) = run(url, &["list", "--wire", "lease"]).await;
-    assert!(code == 1 && text.contains("nothing else"), "{text}");
+    for native in [&["list"][..], &["acquire", "-k", "x", "--session", "1"]] {
+        let (code, text) = run(url, &[native, &["--wire", "lease"]].concat()).await;
+        assert!(code == 2 && text.contains("nothing else"), "{text}");
+    }
 }
 
 #[tokio::test]

@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::process::Command;
 
-use testbed::Scratch;
+use testbed::{Scratch, eventually};
 
-use crate::app::{client, eventually_free, scratch, shared, written};
+use crate::app::{SOON, client, eventually_free, scratch, shared, written};
 
 /// A terminal of its own; it ends with its value.
 struct Terminal {
@@ -109,6 +109,21 @@ async fn ctrl_c_while_running_reaches_the_command_once_and_its_end_counts() {
     let heard = std::fs::read_to_string(terminal.path().join("heard")).unwrap();
     assert_eq!(heard, "heard\n");
     eventually_free(service, "terminal/run").await;
+}
+
+#[tokio::test]
+async fn the_headings_of_a_table_are_bold_on_a_terminal() {
+    let lockctl = env!("CARGO_BIN_EXE_lockctl");
+    let script = format!("env -u NO_COLOR {lockctl} list; echo $? > code; sleep 600");
+    let terminal = Terminal::start("bold", shared().await.url(), &script);
+    assert_eq!(terminal.code().await, 0);
+    eventually("the table is shown", SOON, async || {
+        let screen = terminal.tmux(&["capture-pane", "-e", "-p"]);
+        let bold = screen.contains("\u{1b}[1mKEY");
+        bold.then_some(()).ok_or(screen)
+    })
+    .await
+    .unwrap();
 }
 
 #[tokio::test]
