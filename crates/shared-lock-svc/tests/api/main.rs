@@ -7,6 +7,7 @@ mod admin;
 mod app;
 mod audit;
 mod client;
+mod clock_steps;
 mod epochs;
 mod events;
 mod inspect;

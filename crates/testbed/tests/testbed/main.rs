@@ -13,4 +13,5 @@ mod processes;
 mod protoc;
 mod s3;
 mod services;
+mod stepped_clock;
 mod up;
