@@ -52,6 +52,7 @@ macro_rules! capabilities {
 }
 
 capabilities![
+    leases_by_their_ids: check_leases,
     readers_writers_and_permits: check_modes,
     several_tenures_on_one_lease: check_sessions,
     lock_delay: check_delay,
