@@ -214,6 +214,7 @@ fn read(
     if reader.take::<32>()? != <[u8; 32]>::from(sum) {
         return Err(damaged("its checksum is another"));
     }
+    reader.expect_end()?;
     Ok(rows)
 }
 
@@ -277,6 +278,13 @@ impl Hashing<&mut dyn Read> {
             });
         }
         Ok(u64::from_be_bytes(self.take()?))
+    }
+
+    fn expect_end(&mut self) -> Result<(), BackupError> {
+        match (&mut self.stream).take(1).read_to_end(&mut Vec::new())? {
+            0 => Ok(()),
+            _ => Err(damaged("something stands behind its end")),
+        }
     }
 
     fn take<const N: usize>(&mut self) -> Result<[u8; N], BackupError> {

@@ -100,6 +100,12 @@ async fn a_damaged_backup_is_refused_at_every_byte_and_leaves_no_table() {
         );
         assert!(!other.path().join("table.redb").exists());
     }
+    let longer = [&backup[..], b"\n"].concat();
+    assert!(
+        restored(other.path(), &longer).is_err(),
+        "something behind it"
+    );
+    assert!(!other.path().join("table.redb").exists());
     assert_eq!(restored(other.path(), &backup).unwrap(), 1);
 }
 

@@ -31,13 +31,8 @@ const IDLE: Duration = Duration::from_secs(1);
 /// How often something is done again whose connection turned out to be dead.
 const ATTEMPTS: u32 = 3;
 
-/// Cancelled by the server itself, should the caller be gone.
-const SESSION: [(&str, &str); 4] = [
-    ("statement_timeout", "5s"),
-    ("lock_timeout", "2s"),
-    ("idle_in_transaction_session_timeout", "5s"),
-    ("jit", "off"),
-];
+/// How much longer than its caller a server waits before it cancels a statement: the caller may be gone.
+const LINGER: Duration = Duration::from_secs(3);
 
 /// A pool of connections, and a breaker before it.
 pub(super) struct Server {
@@ -62,6 +57,13 @@ impl Server {
     ) -> Self {
         let breaker = Arc::<Breaker>::default();
         let on_release = Arc::clone(&breaker);
+        let cancelled = format!("{}ms", (timeout + LINGER).as_millis());
+        let session = [
+            ("statement_timeout", cancelled.as_str()),
+            ("lock_timeout", "2s"),
+            ("idle_in_transaction_session_timeout", &cancelled),
+            ("jit", "off"),
+        ];
         let pool = PgPoolOptions::new()
             .max_connections(connections)
             .acquire_timeout(ACQUIRE)
@@ -90,7 +92,7 @@ impl Server {
             .connect_lazy_with(
                 options
                     .application_name("message-hash-svc")
-                    .options(SESSION),
+                    .options(session),
             );
         Self {
             name,
