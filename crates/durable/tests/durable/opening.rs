@@ -108,10 +108,10 @@ async fn where_pages_are_not_checked_damage_is_told_by_whatever_meets_it() {
     assert!(met > 10, "{met} of 200 were noticed");
 }
 
-#[test]
-fn a_file_that_is_cut_short_is_told_as_damaged() {
+#[tokio::test]
+async fn a_file_that_is_cut_short_is_told_as_damaged() {
     let dir = TempDir::new();
-    drop(dir.open());
+    dir.open().close().await;
     let file = dir.path().join("table.redb");
     let written = fs::read(&file).unwrap();
     for length in [0, 1, 100, 4096, written.len() / 2, written.len() - 1] {
