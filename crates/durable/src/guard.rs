@@ -44,3 +44,24 @@ fn text(payload: &(dyn Any + Send)) -> String {
     let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
     text.unwrap_or("a panic without words").to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    /// The only test of this binary that touches the hook, which is the whole process's.
+    #[test]
+    fn a_guarded_panic_is_an_error_and_only_others_reach_the_hook() {
+        static HEARD: AtomicUsize = AtomicUsize::new(0);
+        panic::set_hook(Box::new(|_| {
+            HEARD.fetch_add(1, Ordering::Relaxed);
+        }));
+        let outcome = guarded(|| -> Result<(), Error> { panic!("page {} is none", 7) });
+        assert!(matches!(outcome, Err(Error::Corrupted(why)) if why == "page 7 is none"));
+        assert_eq!(HEARD.load(Ordering::Relaxed), 0);
+        assert!(catch_unwind(|| panic!("a bug")).is_err());
+        assert_eq!(HEARD.load(Ordering::Relaxed), 1);
+    }
+}

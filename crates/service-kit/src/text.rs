@@ -2,7 +2,7 @@
 
 use icu_properties::{
     CodePointSetData,
-    props::{BidiControl, DefaultIgnorableCodePoint, ExtendedPictographic},
+    props::{DefaultIgnorableCodePoint, ExtendedPictographic},
 };
 
 /// What [`is_plain`] lets through, as a refusal says it.
@@ -12,11 +12,11 @@ pub const PLAIN: &str =
 /// Whether a reader sees what stands there: nothing hides in the text, breaks its line or turns its
 /// order round, and it is more than white space. What joins or colours an emoji is seen with it.
 pub fn is_plain(text: &str) -> bool {
+    // What turns the order round is among them (UAX #44, `Bidi_Control`).
     let ignorable = CodePointSetData::new::<DefaultIgnorableCodePoint>();
-    let bidi = CodePointSetData::new::<BidiControl>();
     let is_seen = |(at, c): (usize, char)| {
         let separates_lines = matches!(c, '\u{2028}' | '\u{2029}');
-        let hides = c.is_control() || separates_lines || ignorable.contains(c) || bidi.contains(c);
+        let hides = c.is_control() || separates_lines || ignorable.contains(c);
         !hides || is_of_an_emoji(c, &text[..at], &text[at + c.len_utf8()..])
     };
     !text.trim().is_empty() && text.char_indices().all(is_seen)

@@ -88,14 +88,19 @@ async fn bodies_are_refused_by_type_size_syntax_and_field() {
             assert_eq!(refusal["errors"][0]["field"], "ttl_ms");
         }
     }
-    let sound = || {
+    let send = |path| {
         Client::new()
-            .post(service.url("/bodies"))
+            .post(service.url(path))
             .json(&serde_json::json!({"ttl_ms": 1}))
     };
+    let sound = || send("/bodies");
     let encoded = sound().header("content-encoding", "gzip");
     let refusal = problem(encoded.send().await.unwrap()).await;
     assert_eq!(refusal["code"], "unsupported-media-type");
+    let asked = send("/bodies?ttl_ms=1");
+    let refusal = problem(asked.send().await.unwrap()).await;
+    assert_eq!(refusal["code"], "invalid");
+    assert_eq!(refusal["errors"][0]["field"], "ttl_ms");
     assert_eq!(sound().send().await.unwrap().status(), 200);
 }
 
