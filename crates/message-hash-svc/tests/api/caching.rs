@@ -137,6 +137,14 @@ async fn a_promised_digest_is_read_as_a_dictionary() {
         let answer = app.call("POST", "/messages", &[text, &header], "foo").await;
         assert_eq!(answer.status, status, "{promised}");
     }
+    // Of several lines, all.
+    let lines = [
+        "content-type: text/plain",
+        "content-digest: sha-512=:AA==:",
+        &format!("content-digest: {bad}"),
+    ];
+    let answer = app.call("POST", "/messages", &lines, "foo").await;
+    assert_eq!(answer.status, 422, "{answer:?}");
 }
 
 #[tokio::test]
