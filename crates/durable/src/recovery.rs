@@ -27,7 +27,7 @@ pub(crate) const COPY_CHUNK: usize = 8 * 1024 * 1024;
 pub(crate) struct Opened {
     pub(crate) database: Database,
     pub(crate) dir: PathBuf,
-    _lock: File,
+    _lock: DirLock,
 }
 
 /// Locks the directory, recovers from a failed commit, checks the format, and opens the file.
@@ -99,8 +99,19 @@ pub(crate) fn create_dir(dir: &Path) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// Takes the directory for this process; the kernel gives it back when the process ends.
-pub(crate) fn lock(dir: &Path) -> Result<File, OpenError> {
+/// The directory is this process's. The kernel gives it back when the process ends.
+#[derive(Debug)]
+pub(crate) struct DirLock(File);
+
+impl Drop for DirLock {
+    fn drop(&mut self) {
+        // To close the file is not enough: a child that was forked and does not run its program yet has it open too.
+        let _ = self.0.unlock();
+    }
+}
+
+/// Takes the directory for this process.
+pub(crate) fn lock(dir: &Path) -> Result<DirLock, OpenError> {
     let path = dir.join("lock");
     let mut file = OpenOptions::new()
         .read(true)
@@ -125,7 +136,7 @@ pub(crate) fn lock(dir: &Path) -> Result<File, OpenError> {
     let _ = file.set_len(0);
     let _ = file.rewind();
     let _ = writeln!(file, "{}", std::process::id());
-    Ok(file)
+    Ok(DirLock(file))
 }
 
 /// Makes an empty table that knows whose it is. It gets its name when it is whole.
@@ -304,4 +315,20 @@ pub(crate) fn remove(path: &Path) -> Result<(), OpenError> {
 fn sync_dir(dir: &Path) -> Result<(), OpenError> {
     let file = File::open(dir).map_err(OpenError::io("open", dir))?;
     file.sync_all().map_err(OpenError::io("sync", dir))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::lock;
+
+    #[test]
+    fn a_directory_is_given_back_though_a_forked_child_has_its_lock_file_open() {
+        let dir = tempfile::tempdir().unwrap();
+        let taken = lock(dir.path()).unwrap();
+        let forked = taken.0.try_clone().unwrap();
+        assert!(lock(dir.path()).is_err());
+        drop(taken);
+        lock(dir.path()).unwrap();
+        drop(forked);
+    }
 }
