@@ -10,7 +10,7 @@ use ::http::{HeaderMap, Method, Request};
 use anyhow::{Context, Result, ensure};
 use reqsign_aws_v4::{RequestSigner, StaticCredentialProvider};
 use reqsign_core::Signer;
-use reqwest::Response;
+use reqwest::{Client, Response};
 use sha2::{Digest, Sha256};
 
 use crate::{
@@ -112,7 +112,23 @@ impl S3 {
         headers: HeaderMap,
         body: impl Into<String>,
     ) -> Result<Response> {
-        let body: String = body.into();
+        let client = http::client()?;
+        self.call_by(&client, method, path, headers, body.into())
+            .await
+    }
+
+    /// The same by a client of the caller's, for those who make many calls.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn call_by(
+        &self,
+        client: &Client,
+        method: Method,
+        path: &str,
+        headers: HeaderMap,
+        body: String,
+    ) -> Result<Response> {
         let digest = hex::encode(Sha256::digest(&body));
         let mut request = Request::builder()
             .method(method)
@@ -124,7 +140,7 @@ impl S3 {
         let (mut head, ()) = request.body(())?.into_parts();
         signer().sign(&mut head, None).await?;
         let request = Request::from_parts(head, body);
-        Ok(http::client()?.execute(request.try_into()?).await?)
+        Ok(client.execute(request.try_into()?).await?)
     }
 
     /// Kills it if it runs and starts it again on its data and its port.

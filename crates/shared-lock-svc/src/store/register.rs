@@ -26,11 +26,13 @@ mod verbs;
 use std::{
     collections::HashMap,
     future::Future,
+    ops::Range,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use async_trait::async_trait;
+use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
 use tokio::{
     sync::{OnceCell, broadcast, watch},
@@ -113,6 +115,10 @@ pub struct RegisterOptions {
     pub poll: Duration,
     /// What moves a lock; another one only to show that a fault of it is found.
     pub step: Step,
+    /// What its pauses are drawn from; `None` for chance.
+    pub seed: Option<u64>,
+    /// How fast its clock runs, beside a good one: other than 1 only to show what it may be.
+    pub clock_rate: f64,
 }
 
 impl Default for RegisterOptions {
@@ -121,6 +127,8 @@ impl Default for RegisterOptions {
             timeout: Duration::from_secs(2),
             poll: Duration::from_millis(500),
             step: crate::state::step,
+            seed: None,
+            clock_rate: 1.0,
         }
     }
 }
@@ -134,6 +142,7 @@ struct Core {
     register: Arc<dyn Register>,
     options: RegisterOptions,
     clock: Clock,
+    chance: Mutex<StdRng>,
     events: broadcast::Sender<Arc<LockEvent>>,
     slots: Mutex<HashMap<LockKey, Arc<Slot>>>,
     epoch: OnceCell<String>,
@@ -159,7 +168,10 @@ impl RegisterStore {
         let core = Core {
             register,
             options,
-            clock: Clock::start(),
+            clock: Clock::start().at_rate(options.clock_rate),
+            chance: Mutex::new(StdRng::seed_from_u64(
+                options.seed.unwrap_or_else(rand::random),
+            )),
             events: broadcast::Sender::new(feed::EVENTS),
             slots: Mutex::default(),
             epoch: OnceCell::new(),
@@ -213,10 +225,17 @@ impl Core {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// A part of `whole`, another one each time.
+    fn jitter(&self, whole: Duration, part: Range<f64>) -> Duration {
+        let mut chance = self.chance.lock().unwrap_or_else(PoisonError::into_inner);
+        whole.mul_f64(chance.random_range(part))
+    }
+
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let gone = self.gone.clone();
         tokio::spawn(async move {
             tokio::select! {
+                biased;
                 () = task => (),
                 () = gone.cancelled() => (),
             }

@@ -1,21 +1,13 @@
 //! Locks in an S3 bucket: objects written under conditions, and never deleted.
 
-mod bucket;
-mod credentials;
-
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
-use futures_util::future::join_all;
-use serde_json::{Value, json};
+use s3_lock::bucket::{Bucket, Condition, Put, Written};
+pub use s3_lock::bucket::{Keys, S3Error, S3Options};
+use serde_json::Value;
 use tokio::sync::OnceCell;
-use uuid::Uuid;
 
-use self::bucket::{Bucket, Condition, Put};
-pub use self::{
-    bucket::{S3Error, S3Options},
-    credentials::Keys,
-};
 use super::register::{Register, RegisterError, Stored, Swap, Version};
 
 /// Objects below a prefix of a bucket. A version is the ETag of the object: since no two documents are
@@ -46,10 +38,13 @@ impl S3Register {
         format!("{}/{name}", self.folder)
     }
 
-    /// Finds out, once, whether this server lets one of many conditional writes win, and no more. Some do not
-    /// look at the condition at all, or look first and write later.
+    /// Finds out, once, whether this server keeps conditional writes apart.
     async fn holds_conditions(&self) -> Result<(), RegisterError> {
-        let proven = self.holds.get_or_try_init(|| self.probe()).await;
+        let probe = || async {
+            let object = self.object("~probe");
+            Ok(self.bucket.keeps_conditions(&object).await?)
+        };
+        let proven: Result<_, RegisterError> = self.holds.get_or_try_init(probe).await;
         if matches!(proven, Err(RegisterError::Refused(_)))
             && !self.told.swap(true, Ordering::SeqCst)
         {
@@ -59,40 +54,20 @@ impl S3Register {
         }
         proven.map(drop)
     }
-
-    async fn probe(&self) -> Result<(), RegisterError> {
-        const RACERS: usize = 8;
-        let object = self.object("~probe");
-        let body = || json!({ "probe": Uuid::new_v4().to_string() });
-        let put = |condition| async { self.bucket.put(&object, condition, &body()).await };
-        let race = async |condition: Condition| {
-            let racers = (0..RACERS).map(|_| put(condition.clone()));
-            let ends = join_all(racers).await;
-            let won = ends.iter().filter(|end| matches!(end, Ok(Put::Written(_))));
-            let won = won.count();
-            match ends.into_iter().find_map(Result::err) {
-                _ if won > 1 => Err(RegisterError::Refused(format!(
-                    "the S3 server let {won} of {RACERS} conditional writes win"
-                ))),
-                Some(err) if won == 0 => Err(err.into()),
-                _ => Ok(()),
-            }
-        };
-        race(Condition::Absent).await?;
-        let Some((tag, _)) = self.bucket.get(&object).await? else {
-            let gone = "the S3 server lost the object that was written to try it";
-            return Err(RegisterError::Refused(gone.to_owned()));
-        };
-        race(Condition::Is(tag)).await
-    }
 }
 
 #[async_trait]
 impl Register for S3Register {
     async fn read(&self, name: &str) -> Result<Option<Stored>, RegisterError> {
-        let found = self.bucket.get(&self.object(name)).await?;
-        Ok(found.map(|(tag, document)| Stored {
-            version: Version(tag),
+        let object = self.object(name);
+        let Some(found) = self.bucket.get(&object).await? else {
+            return Ok(None);
+        };
+        let document = serde_json::from_slice(&found.body).map_err(|err| {
+            RegisterError::Refused(format!("the object {object} is not JSON: {err}"))
+        })?;
+        Ok(Some(Stored {
+            version: Version(found.tag),
             document,
         }))
     }
@@ -108,16 +83,15 @@ impl Register for S3Register {
             Some(Version(tag)) => Condition::Is(tag.clone()),
             None => Condition::Absent,
         };
-        Ok(
-            match self
-                .bucket
-                .put(&self.object(name), condition, document)
-                .await?
-            {
-                Put::Written(tag) => Swap::Written(Version(tag)),
-                Put::Refused => Swap::Mismatch,
-            },
-        )
+        let put = Put {
+            condition,
+            metadata: Vec::new(),
+            body: format!("{document:#}\n").into_bytes(),
+        };
+        Ok(match self.bucket.put(&self.object(name), put).await? {
+            Written::As { tag, .. } => Swap::Written(Version(tag)),
+            Written::Refused => Swap::Mismatch,
+        })
     }
 
     /// S3 has read-after-write consistency, and so has what speaks its language.
@@ -130,7 +104,7 @@ impl From<S3Error> for RegisterError {
     fn from(err: S3Error) -> Self {
         match err {
             S3Error::NotSent(_) | S3Error::Forbidden(_) | S3Error::NoBucket => {
-                Self::Unavailable(err.into())
+                Self::Unavailable(anyhow::Error::new(err))
             }
             S3Error::Unknown(_) => Self::Unknown(err.into()),
             S3Error::Refused(_) | S3Error::Option(..) => Self::Refused(err.to_string()),

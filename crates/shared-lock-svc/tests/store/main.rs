@@ -10,6 +10,9 @@ mod embedded;
 mod etcd;
 mod memory;
 mod register;
+mod register_simulation;
+#[path = "register_world/world.rs"]
+mod register_world;
 mod s3;
 #[path = "sim/sim.rs"]
 mod sim;

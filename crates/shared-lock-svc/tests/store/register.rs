@@ -208,6 +208,29 @@ async fn waiters_and_ended_requests_are_bounded() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_full_lock_refuses_the_next_holder_and_nobody_that_asks_beside_it() {
+    let store = replica(&Arc::default());
+    let readers = (0..128).map(|reader| {
+        let reader = contract::reader("lock", &format!("reader {reader}"));
+        contract::start(&store, reader)
+    });
+    let mut tenures = Vec::new();
+    for reader in readers.collect::<Vec<_>>() {
+        tenures.push(gets(reader).await);
+    }
+    let lock = key("lock");
+    let (one_more, renewed) = tokio::join!(
+        store.acquire(contract::reader("lock", "one more")),
+        store.keep_alive(&lock, tenures[0].lease_id),
+    );
+    assert!(
+        matches!(&one_more, Err(StoreError::Refused(why)) if why.contains("128")),
+        "{one_more:?}"
+    );
+    assert!(matches!(renewed, Ok(Some(_))), "{renewed:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn commands_that_come_together_ride_in_one_swap() {
     let shelf = Arc::new(Shelf::default());
     let store = replica(&shelf);

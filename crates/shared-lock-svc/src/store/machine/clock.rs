@@ -12,6 +12,7 @@ use crate::state::Moment;
 pub(in crate::store) struct Clock {
     origin: Instant,
     since_epoch: Duration,
+    rate: f64,
 }
 
 impl Clock {
@@ -22,16 +23,23 @@ impl Clock {
             since_epoch: SystemTime::now()
                 .duration_since(UNIX_EPOCH)
                 .unwrap_or_default(),
+            rate: 1.0,
         }
+    }
+
+    /// One that runs faster than a good one, or slower.
+    pub(in crate::store) fn at_rate(self, rate: f64) -> Self {
+        Self { rate, ..self }
     }
 
     /// What it shows.
     pub(in crate::store) fn now(&self) -> Moment {
-        Moment(self.since_epoch + self.origin.elapsed())
+        Moment(self.since_epoch + self.origin.elapsed().mul_f64(self.rate))
     }
 
     /// When it shows `moment`; at once, if that was before its start.
     pub(in crate::store) fn instant_of(&self, moment: Moment) -> Instant {
-        self.origin + moment.0.saturating_sub(self.since_epoch)
+        let shown = moment.0.saturating_sub(self.since_epoch);
+        self.origin + shown.div_f64(self.rate)
     }
 }

@@ -220,7 +220,7 @@ async fn poll(core: Arc<Core>, slot: Arc<Slot>) {
 
 /// Until the next look is due, or a lease that was seen runs out.
 fn until_next_look(core: &Core, slot: &Slot) -> Duration {
-    let poll = core.options.poll.mul_f64(rand::random_range(0.8..1.2));
+    let poll = core.jitter(core.options.poll, 0.8..1.2);
     let now = core.clock.now();
     let grants = slot.inner().last.clone();
     let ends = grants.grants.iter().filter_map(|grant| grant.until);

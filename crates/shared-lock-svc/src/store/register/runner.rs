@@ -28,7 +28,8 @@ struct Attempt {
     /// Its name in the document, should it be written.
     write: String,
     document: Document,
-    outcomes: Vec<Outcome>,
+    /// Of each command; what a document cannot take is refused alone.
+    outcomes: Vec<Result<Outcome, Fault>>,
     lock: Lock,
     sent: Instant,
 }
@@ -100,7 +101,7 @@ impl Batch<'_> {
                 return Err(Fault::Unavailable("others were always first".to_owned()));
             }
             if round > 0 {
-                sleep(pause(round)).await;
+                sleep(pause(self.core, round)).await;
             }
             round += 1;
             if self.swap(known, &attempt).await? {
@@ -163,7 +164,8 @@ impl Batch<'_> {
             if is_acquire && lock.grants.len() >= HOLDERS {
                 let full =
                     format!("{HOLDERS} hold this lock, which is all that its document takes");
-                return Err(Fault::Refused(full));
+                outcomes.push(Err(Fault::Refused(full)));
+                continue;
             }
             let (next, outcome) = (core.options.step)(mem::take(&mut lock), command.clone(), now);
             lock = next;
@@ -174,12 +176,11 @@ impl Batch<'_> {
                     _ => {}
                 }
             }
-            outcomes.push(outcome);
+            outcomes.push(Ok(outcome));
         }
-        let mut events = outcomes.iter().flat_map(|outcome| &outcome.events);
         let is_change = !leases.is_empty()
             || !requests.is_empty()
-            || events.any(|event| !matches!(event, Event::Forgotten(_)));
+            || events_of(&outcomes).any(|event| !matches!(event, Event::Forgotten(_)));
         let stepped = Stepped {
             before,
             after: lock,
@@ -223,15 +224,11 @@ impl Batch<'_> {
 /// Tells everybody what came of a batch.
 fn tell(core: &Arc<Core>, slot: &Arc<Slot>, items: Vec<Item>, attempt: Attempt, is_written: bool) {
     let lock = Arc::new(attempt.lock);
-    let events: Vec<_> = attempt
-        .outcomes
-        .iter()
-        .flat_map(|outcome| &outcome.events)
-        .collect();
+    let events: Vec<_> = events_of(&attempt.outcomes).collect();
     slot.show(&lock, &events, is_written.then_some(attempt.sent));
     if is_written && core.events.receiver_count() > 0 {
         for (item, outcome) in items.iter().zip(&attempt.outcomes) {
-            let told = outcome.events.iter();
+            let told = outcome.iter().flat_map(|outcome| &outcome.events);
             let told = told.filter_map(|event| {
                 lock_event(&slot.key, event, &item.origin, attempt.document.seq)
             });
@@ -243,20 +240,25 @@ fn tell(core: &Arc<Core>, slot: &Arc<Slot>, items: Vec<Item>, attempt: Attempt, 
     }
     let at = core.clock.now();
     for (item, outcome) in items.into_iter().zip(attempt.outcomes) {
-        let done = Done {
+        let done = outcome.map(|outcome| Done {
             outcome,
             lock: Arc::clone(&lock),
             at,
             sent: attempt.sent,
-        };
+        });
         // Whoever asked may be gone.
-        let _ = item.reply.send(Ok(done));
+        let _ = item.reply.send(done);
     }
     super::acquire::keep_polling(core, slot);
 }
 
+fn events_of(outcomes: &[Result<Outcome, Fault>]) -> impl Iterator<Item = &Event> {
+    let made = outcomes.iter().flatten();
+    made.flat_map(|outcome| &outcome.events)
+}
+
 /// Longer from round to round, and never the same for two.
-fn pause(round: u32) -> Duration {
+fn pause(core: &Core, round: u32) -> Duration {
     let most = Duration::from_millis(10) * 2_u32.pow(round.min(5));
-    most.mul_f64(rand::random_range(0.2..1.0))
+    core.jitter(most, 0.2..1.0)
 }

@@ -2,7 +2,7 @@
 //! answered.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashSet},
     mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -40,7 +40,7 @@ pub(super) struct Inner {
     items: Vec<Item>,
     is_running: bool,
     pub(super) is_polling: bool,
-    pub(super) handlers: HashMap<RequestId, Handler>,
+    pub(super) handlers: BTreeMap<RequestId, Handler>,
     /// The lock as it was seen last.
     pub(super) last: Arc<Lock>,
     used: Option<Instant>,
