@@ -66,7 +66,6 @@ async fn prove(seed: u64, sections: usize) {
         endpoint: &atomic,
         bucket: "versions",
         stop: Duration::ZERO..TIMEOUT / 2,
-        ..conditional
     };
     let count = versioned.under_attack(seed, sections).await;
     assert_eq!(count.overlaps, 0, "two were inside");
