@@ -5,14 +5,6 @@
 mod bugs;
 mod client;
 mod judge;
-#[path = "../sim/bugs/machine.rs"]
-#[expect(
-    dead_code,
-    reason = "some of it is wrong with sessions, which this world has not"
-)]
-mod machine;
-#[path = "../sim/rng.rs"]
-mod rng;
 mod shelf;
 
 use std::{
@@ -27,7 +19,11 @@ use tokio::{
 };
 
 pub(crate) use self::bugs::{BUGS, Bug, NONE};
-use self::{client::Client, judge::Judge, rng::Rng, shelf::Shelf};
+use self::{client::Client, judge::Judge, shelf::Shelf};
+use crate::sim::{
+    bugs::machine,
+    rng::{self, Rng},
+};
 
 const REPLICAS: usize = 3;
 

@@ -1,6 +1,6 @@
 //! Planted bugs: what each of them breaks must be seen, or the simulation proves nothing.
 
-mod machine;
+pub(crate) mod machine;
 
 use std::{sync::Arc, time::Duration};
 

@@ -6,13 +6,13 @@
 //! without waiting: see `store/machine.rs`. The [`judge`] looks at every step and every answer, and
 //! knows nothing of the machine but what it says.
 
-mod bugs;
+pub(crate) mod bugs;
 mod client;
 mod disk;
 mod judge;
 mod messages;
 mod resource;
-mod rng;
+pub(crate) mod rng;
 mod server;
 mod world;
 

@@ -7,7 +7,7 @@ use shared_lock_svc::{
     state::{Cause, Command, Ended, Event, Grant, Lock, Moment, Outcome, Wish, step},
 };
 
-pub(super) fn release_skips_token(lock: Lock, command: Command, now: Moment) -> (Lock, Outcome) {
+pub(crate) fn release_skips_token(lock: Lock, command: Command, now: Moment) -> (Lock, Outcome) {
     let first = lock.grants.first().cloned();
     let command = match (command, first) {
         (
@@ -25,7 +25,7 @@ pub(super) fn release_skips_token(lock: Lock, command: Command, now: Moment) -> 
     step(lock, command, now)
 }
 
-pub(super) fn release_by_lease(lock: Lock, command: Command, now: Moment) -> (Lock, Outcome) {
+pub(crate) fn release_by_lease(lock: Lock, command: Command, now: Moment) -> (Lock, Outcome) {
     let command = match command {
         Command::Release {
             claim:
@@ -51,7 +51,7 @@ pub(super) fn release_by_lease(lock: Lock, command: Command, now: Moment) -> (Lo
     step(lock, command, now)
 }
 
-pub(super) fn any_lease_renews(lock: Lock, command: Command, now: Moment) -> (Lock, Outcome) {
+pub(crate) fn any_lease_renews(lock: Lock, command: Command, now: Moment) -> (Lock, Outcome) {
     let command = match (command, lock.grants.last()) {
         (Command::KeepAlive(_), Some(grant)) => Command::KeepAlive(grant.wish.lease_id),
         (command, _) => command,
@@ -59,27 +59,27 @@ pub(super) fn any_lease_renews(lock: Lock, command: Command, now: Moment) -> (Lo
     step(lock, command, now)
 }
 
-pub(super) fn forgets_ended(lock: Lock, command: Command, now: Moment) -> (Lock, Outcome) {
+pub(crate) fn forgets_ended(lock: Lock, command: Command, now: Moment) -> (Lock, Outcome) {
     let (mut lock, outcome) = step(lock, command, now);
     lock.ended = Ended::default();
     (lock, outcome)
 }
 
-pub(super) fn second_first(mut lock: Lock, command: Command, now: Moment) -> (Lock, Outcome) {
+pub(crate) fn second_first(mut lock: Lock, command: Command, now: Moment) -> (Lock, Outcome) {
     if matches!(command, Command::Release { .. }) && lock.queue.len() > 1 {
         lock.queue.swap(0, 1);
     }
     step(lock, command, now)
 }
 
-pub(super) fn never_expires(mut lock: Lock, command: Command, now: Moment) -> (Lock, Outcome) {
+pub(crate) fn never_expires(mut lock: Lock, command: Command, now: Moment) -> (Lock, Outcome) {
     for grant in &mut lock.grants {
         grant.until = grant.until.map(|_| now + Duration::from_secs(1));
     }
     step(lock, command, now)
 }
 
-pub(super) fn expires_early(mut lock: Lock, command: Command, now: Moment) -> (Lock, Outcome) {
+pub(crate) fn expires_early(mut lock: Lock, command: Command, now: Moment) -> (Lock, Outcome) {
     for grant in &mut lock.grants {
         if grant
             .until
@@ -91,7 +91,7 @@ pub(super) fn expires_early(mut lock: Lock, command: Command, now: Moment) -> (L
     step(lock, command, now)
 }
 
-pub(super) fn handover_keeps_token(lock: Lock, command: Command, now: Moment) -> (Lock, Outcome) {
+pub(crate) fn handover_keeps_token(lock: Lock, command: Command, now: Moment) -> (Lock, Outcome) {
     let before = lock.grants.first().map(|grant| grant.token);
     let (mut lock, mut outcome) = step(lock, command, now);
     if let (Some(before), [grant]) = (before, lock.grants.as_mut_slice()) {
@@ -106,7 +106,7 @@ pub(super) fn handover_keeps_token(lock: Lock, command: Command, now: Moment) ->
     (lock, outcome)
 }
 
-pub(super) fn release_wakes_nobody(
+pub(crate) fn release_wakes_nobody(
     mut lock: Lock,
     command: Command,
     now: Moment,
@@ -120,7 +120,7 @@ pub(super) fn release_wakes_nobody(
     (lock, outcome)
 }
 
-pub(super) fn serves_one(mut lock: Lock, command: Command, now: Moment) -> (Lock, Outcome) {
+pub(crate) fn serves_one(mut lock: Lock, command: Command, now: Moment) -> (Lock, Outcome) {
     if !matches!(command, Command::Release { .. }) || lock.queue.len() < 2 {
         return step(lock, command, now);
     }
@@ -130,7 +130,7 @@ pub(super) fn serves_one(mut lock: Lock, command: Command, now: Moment) -> (Lock
     (lock, outcome)
 }
 
-pub(super) fn waits_for_ever(mut lock: Lock, command: Command, now: Moment) -> (Lock, Outcome) {
+pub(crate) fn waits_for_ever(mut lock: Lock, command: Command, now: Moment) -> (Lock, Outcome) {
     for waiter in &mut lock.queue {
         waiter.until = now + Duration::from_secs(60);
     }
@@ -144,7 +144,7 @@ pub(super) fn waits_for_ever(mut lock: Lock, command: Command, now: Moment) -> (
     step(lock, command, now)
 }
 
-pub(super) fn gives_what_is_held(mut lock: Lock, command: Command, now: Moment) -> (Lock, Outcome) {
+pub(crate) fn gives_what_is_held(mut lock: Lock, command: Command, now: Moment) -> (Lock, Outcome) {
     let asks_at_once = matches!(&command, Command::Acquire { wait, .. } if wait.is_zero());
     if asks_at_once && lock.queue.is_empty() {
         lock.grants.clear();
@@ -152,7 +152,7 @@ pub(super) fn gives_what_is_held(mut lock: Lock, command: Command, now: Moment) 
     step(lock, command, now)
 }
 
-pub(super) fn keepalive_does_nothing(lock: Lock, command: Command, now: Moment) -> (Lock, Outcome) {
+pub(crate) fn keepalive_does_nothing(lock: Lock, command: Command, now: Moment) -> (Lock, Outcome) {
     if !matches!(command, Command::KeepAlive(_)) {
         return step(lock, command, now);
     }
@@ -170,7 +170,7 @@ pub(super) fn keepalive_does_nothing(lock: Lock, command: Command, now: Moment) 
     (lock, outcome)
 }
 
-pub(super) fn reader_passes_writer(
+pub(crate) fn reader_passes_writer(
     mut lock: Lock,
     command: Command,
     now: Moment,
@@ -186,7 +186,7 @@ pub(super) fn reader_passes_writer(
     (lock, outcome)
 }
 
-pub(super) fn writer_joins_readers(
+pub(crate) fn writer_joins_readers(
     mut lock: Lock,
     command: Command,
     now: Moment,
@@ -206,7 +206,7 @@ pub(super) fn writer_joins_readers(
 }
 
 /// Whoever holds is taken to have asked for no limit.
-pub(super) fn own_limit(mut lock: Lock, command: Command, now: Moment) -> (Lock, Outcome) {
+pub(crate) fn own_limit(mut lock: Lock, command: Command, now: Moment) -> (Lock, Outcome) {
     let asked: Vec<_> = lock
         .grants
         .iter()
@@ -230,7 +230,7 @@ pub(super) fn own_limit(mut lock: Lock, command: Command, now: Moment) -> (Lock,
     (lock, outcome)
 }
 
-pub(super) fn skips_the_heavy(lock: Lock, command: Command, now: Moment) -> (Lock, Outcome) {
+pub(crate) fn skips_the_heavy(lock: Lock, command: Command, now: Moment) -> (Lock, Outcome) {
     let (mut lock, outcome) = step(lock, command, now);
     let mut queue = lock.queue.iter();
     let fits = queue.position(|waiter| lock.has_room_for(waiter.wish.mode));
@@ -243,7 +243,7 @@ pub(super) fn skips_the_heavy(lock: Lock, command: Command, now: Moment) -> (Loc
     (lock, Outcome { events, ..outcome })
 }
 
-pub(super) fn rests_after_release(lock: Lock, command: Command, now: Moment) -> (Lock, Outcome) {
+pub(crate) fn rests_after_release(lock: Lock, command: Command, now: Moment) -> (Lock, Outcome) {
     let releases = matches!(command, Command::Release { .. });
     let (mut lock, outcome) = step(lock, command, now);
     let released = outcome.events.iter().find_map(|event| match event {
@@ -259,7 +259,7 @@ pub(super) fn rests_after_release(lock: Lock, command: Command, now: Moment) -> 
     (lock, outcome)
 }
 
-pub(super) fn never_rests(mut lock: Lock, command: Command, now: Moment) -> (Lock, Outcome) {
+pub(crate) fn never_rests(mut lock: Lock, command: Command, now: Moment) -> (Lock, Outcome) {
     for grant in &mut lock.grants {
         if !grant.wish.lock_delay.is_zero() {
             grant.wish = Arc::new(Wish {
@@ -271,7 +271,7 @@ pub(super) fn never_rests(mut lock: Lock, command: Command, now: Moment) -> (Loc
     step(lock, command, now)
 }
 
-pub(super) fn handover_loses_note(lock: Lock, command: Command, now: Moment) -> (Lock, Outcome) {
+pub(crate) fn handover_loses_note(lock: Lock, command: Command, now: Moment) -> (Lock, Outcome) {
     let command = match command {
         Command::Release { claim, .. } if !lock.queue.is_empty() => {
             Command::Release { claim, note: None }
@@ -281,7 +281,7 @@ pub(super) fn handover_loses_note(lock: Lock, command: Command, now: Moment) -> 
     step(lock, command, now)
 }
 
-pub(super) fn late_note(lock: Lock, command: Command, now: Moment) -> (Lock, Outcome) {
+pub(crate) fn late_note(lock: Lock, command: Command, now: Moment) -> (Lock, Outcome) {
     let left = match &command {
         Command::Release { note, .. } => note.clone(),
         _ => None,
@@ -291,7 +291,7 @@ pub(super) fn late_note(lock: Lock, command: Command, now: Moment) -> (Lock, Out
     (lock, outcome)
 }
 
-pub(super) fn session_leaves_tenures(
+pub(crate) fn session_leaves_tenures(
     mut lock: Lock,
     command: Command,
     now: Moment,
@@ -306,7 +306,7 @@ pub(super) fn session_leaves_tenures(
     (lock, outcome)
 }
 
-pub(super) fn force_ends_one(mut lock: Lock, command: Command, now: Moment) -> (Lock, Outcome) {
+pub(crate) fn force_ends_one(mut lock: Lock, command: Command, now: Moment) -> (Lock, Outcome) {
     if !matches!(command, Command::Force) || lock.grants.len() < 2 {
         return step(lock, command, now);
     }
@@ -317,7 +317,7 @@ pub(super) fn force_ends_one(mut lock: Lock, command: Command, now: Moment) -> (
     (lock, outcome)
 }
 
-pub(super) fn ring_goes_on(lock: Lock, command: Command, now: Moment) -> (Lock, Outcome) {
+pub(crate) fn ring_goes_on(lock: Lock, command: Command, now: Moment) -> (Lock, Outcome) {
     let command = match command {
         Command::Leave {
             cause: Cause::Deadlock,
