@@ -13,7 +13,9 @@ fn no_seed_breaks_a_promise_of_a_store_on_a_register() {
     for seed in 0..SEEDS {
         let run = register_world::run(seed, &NONE);
         if let Some(violation) = run.violation {
-            panic!("seed {seed}: {violation}");
+            panic!(
+                "seed {seed}: {violation}\nsee it again: cargo run -p shared-lock-svc --example sim -- register {seed}"
+            );
         }
         told += run.told as u64;
         lost += run.lost as u64;

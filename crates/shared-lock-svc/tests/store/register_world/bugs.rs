@@ -63,6 +63,10 @@ pub(crate) static BUGS: &[Bug] = &[
     machine("a hand-over keeps the token", machine::handover_keeps_token),
     machine("leases never run out", machine::never_expires),
     machine("a writer joins readers", machine::writer_joins_readers),
+    machine(
+        "a held lock is given to whoever asks",
+        machine::gives_what_is_held,
+    ),
     Bug {
         name: "a clock is trusted that runs too fast",
         drift: 0.5,

@@ -93,7 +93,10 @@ impl Client {
                 true => Mode::Shared,
                 false => Mode::Exclusive,
             },
-            wait: self.rng.millis(0, 20_000),
+            wait: match self.rng.chance(30) {
+                true => Duration::ZERO,
+                false => self.rng.millis(0, 20_000),
+            },
             lock_delay: Duration::ZERO,
             request_id: RequestId::try_from(format!("{name}-{}", self.asked)).unwrap(),
             metadata: Default::default(),
