@@ -130,6 +130,14 @@ pub enum Command {
         /// Why.
         cause: Cause,
     },
+    /// End what a request has by one lease, and the request if it has nothing. What it has by another lease
+    /// is somebody else's to tell of.
+    Withdraw {
+        /// Which.
+        request: RequestId,
+        /// The lease that nobody was told of.
+        lease: LeaseId,
+    },
     /// End whatever hangs on the lease of a session.
     EndSession {
         /// Its lease.
@@ -233,6 +241,7 @@ pub fn step(lock: Lock, command: Command, now: Moment) -> (Lock, Outcome) {
         Command::Stay { request, wait } => turn.stay(&request, wait),
         Command::Release { claim, note } => turn.release(claim, note),
         Command::Leave { request, cause } => turn.leave(&request, cause),
+        Command::Withdraw { request, lease } => turn.withdraw(request, lease),
         Command::EndSession { lease, cause } => turn.end_session(lease, cause),
         Command::Force => turn.force(),
         Command::Tick => Answer::Done,

@@ -99,6 +99,33 @@ fn an_ended_request_is_remembered_for_its_time_and_no_longer() {
 }
 
 #[test]
+fn what_a_request_has_by_another_lease_is_not_withdrawn() {
+    let withdraw = |request, lease| Command::Withdraw {
+        request: id(request),
+        lease: LeaseId(lease),
+    };
+    let mut lock = Lock::default();
+    apply(&mut lock, acquire("holder", Duration::ZERO), at(0));
+    apply(&mut lock, acquire("waiter", LONG), at(0));
+    for request in ["holder", "waiter"] {
+        let outcome = apply(&mut lock, withdraw(request, 8), at(1));
+        assert_eq!(outcome.answer, Answer::Known);
+        assert_eq!(outcome.events, []);
+    }
+    assert_eq!(
+        apply(&mut lock, withdraw("late", 8), at(1)).answer,
+        Answer::Over
+    );
+    let late = apply(&mut lock, acquire("late", LONG), at(1));
+    assert_eq!(late.answer, Answer::Ended);
+    for request in ["waiter", "holder"] {
+        let outcome = apply(&mut lock, withdraw(request, 7), at(1));
+        assert_eq!(outcome.answer, Answer::Released);
+    }
+    assert!(lock.grants.is_empty() && lock.queue.is_empty(), "{lock:?}");
+}
+
+#[test]
 fn so_many_ended_requests_are_remembered_and_no_more() {
     let mut lock = Lock::default();
     lock.bounds.ended = 3;

@@ -93,12 +93,30 @@ impl Turn {
         }
     }
 
-    /// The request does not hold. What of it comes late finds its tombstone.
+    /// The request does not hold.
     fn end_request(&mut self, request: RequestId) -> Answer {
         let waits = |waiter: &Waiter| waiter.wish.request_id == request;
         if self.send_away(Cause::Released, waits) {
             return Answer::Released;
         }
+        self.bar(request)
+    }
+
+    pub(super) fn withdraw(&mut self, request: RequestId, lease: LeaseId) -> Answer {
+        let meant = |wish: &Wish| wish.request_id == request && wish.lease_id == lease;
+        let held = self.end_grants(Cause::Released, |grant| meant(&grant.wish));
+        let waited = self.send_away(Cause::Released, |waiter| meant(&waiter.wish));
+        if held || waited {
+            return Answer::Released;
+        }
+        if self.lock.grant_of(&request).is_some() || self.lock.place_of(&request).is_some() {
+            return Answer::Known;
+        }
+        self.bar(request)
+    }
+
+    /// The request has nothing. What of it comes late finds its tombstone.
+    fn bar(&mut self, request: RequestId) -> Answer {
         if !self.lock.ended.contains(&request) {
             self.bury(request.clone());
             self.events.push(Event::Barred(request));

@@ -6,7 +6,7 @@ use tokio::{sync::watch, time::Instant};
 
 use super::{Core, Fault, slot::Slot};
 use crate::{
-    lease::{Acquisition, Claim, LeaseId, Note, RequestId},
+    lease::{Acquisition, LeaseId, Note, RequestId},
     state::{Command, Grant, Lock},
 };
 
@@ -136,26 +136,27 @@ impl Drop for Handling {
         }
         let leaves_nothing =
             handler.told || matches!(handler.stand(), Stand::Refused(_) | Stand::Over);
+        let lease = handler.lease;
         inner.handlers.remove(&self.request);
         drop(inner);
         if !leaves_nothing {
             let (core, slot) = (Arc::clone(&self.core), Arc::clone(&self.slot));
             let request = self.request.clone();
-            self.core.spawn(end_request(core, slot, request));
+            self.core.spawn(withdraw(core, slot, request, lease));
         }
     }
 }
 
-/// Ends a request whose callers are gone. What cannot be ended in a while ends by itself: nobody keeps it
-/// alive.
-async fn end_request(core: Arc<Core>, slot: Arc<Slot>, request: RequestId) {
+/// Ends a request whose callers here are gone, and nothing that another replica may have told them of. What
+/// cannot be ended in a while ends by itself: nobody keeps it alive.
+async fn withdraw(core: Arc<Core>, slot: Arc<Slot>, request: RequestId, lease: LeaseId) {
     const TRIES: u32 = 8;
     for attempt in 1..=TRIES {
-        let end = Command::Release {
-            claim: Claim::Request(request.clone()),
-            note: None,
+        let withdraw = Command::Withdraw {
+            request: request.clone(),
+            lease,
         };
-        match slot.ask(&core, end).await {
+        match slot.ask(&core, withdraw).await {
             Ok(_) | Err(Fault::Refused(_)) => return,
             Err(_) => tokio::time::sleep(core.options.poll * attempt).await,
         }
