@@ -69,7 +69,7 @@ impl CounterDocument {
         let ends = starts
             .iter()
             .skip(1)
-            .map(|next| next - 1)
+            .map(|next| next.saturating_sub(1))
             .chain([self.value]);
         let runs = starts.iter().zip(ends).map(|(first, last)| {
             let shape = self.shape(*first);
@@ -77,9 +77,10 @@ impl CounterDocument {
                 .passed
                 .iter()
                 .map(|(from, to)| shape.count(*first.max(from), last.min(*to)));
-            shape.count(*first, last) - passed.sum::<u64>()
+            // Somebody may have written the document by hand.
+            shape.count(*first, last).saturating_sub(passed.sum())
         });
-        runs.sum::<u64>() - self.skipped.len() as u64
+        runs.sum::<u64>().saturating_sub(self.skipped.len() as u64)
     }
 
     /// Raises the value to `to`; the numbers passed over are explained by it.
@@ -316,6 +317,17 @@ mod tests {
                 .to_string()
                 .contains("format 3 is not known here")
         );
+    }
+
+    #[test]
+    fn a_document_that_somebody_wrote_by_hand_counts_no_less_than_nothing() {
+        let mut counter = CounterDocument {
+            value: 4,
+            ..CounterDocument::default()
+        };
+        counter.passed.extend([(1, 4), (2, 3)]);
+        counter.shapes.insert(0, Shape::default());
+        assert_eq!(counter.given(), 0);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::Policy;
 use crate::{
     allocator::WithoutLocks,
-    hostname::{Counter, Prefix, Shape, Template},
+    hostname::{Application, Counter, Environment, Prefix, Role, Shape, Template},
 };
 
 const LONGEST: u8 = 63;
@@ -17,9 +17,9 @@ const HIGHEST: u64 = 1 << 52;
 /// Which prefixes a policy is for; a part that is not named may be any.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Rule {
-    application: Option<Vec<String>>,
-    role: Option<Vec<String>>,
-    environment: Option<Vec<String>>,
+    application: Option<Vec<Application>>,
+    role: Option<Vec<Role>>,
+    environment: Option<Vec<Environment>>,
     pub(super) policy: Policy,
 }
 
@@ -33,9 +33,9 @@ struct FileBody {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RuleBody {
-    application: Option<Vec<String>>,
-    role: Option<Vec<String>>,
-    environment: Option<Vec<String>>,
+    application: Option<Vec<Application>>,
+    role: Option<Vec<Role>>,
+    environment: Option<Vec<Environment>>,
     template: Option<String>,
     separator: Option<String>,
     padding: Option<u8>,
@@ -52,15 +52,14 @@ struct RuleBody {
 
 impl Rule {
     pub(super) fn covers(&self, prefix: &Prefix) -> bool {
-        let named = |names: &Option<Vec<String>>, part: &str| {
-            names
-                .as_ref()
-                .is_none_or(|names| names.iter().any(|it| it == part))
-        };
-        named(&self.application, prefix.application.as_str())
-            && named(&self.role, prefix.role.as_str())
-            && named(&self.environment, prefix.environment.as_str())
+        may_be(&self.application, &prefix.application)
+            && may_be(&self.role, &prefix.role)
+            && may_be(&self.environment, &prefix.environment)
     }
+}
+
+fn may_be<P: PartialEq>(named: &Option<Vec<P>>, part: &P) -> bool {
+    named.as_ref().is_none_or(|named| named.contains(part))
 }
 
 /// The rules of a file.
@@ -97,6 +96,11 @@ impl RuleBody {
                 .map_err(|_| "`separator` must be lowercase letters or one hyphen".to_owned())?,
             (None, None) => Shape::default().template,
         };
+        for word in &self.reserved {
+            // Any part will do: all have one alphabet.
+            Application::try_from(word.clone())
+                .map_err(|wrong| format!("`reserved` names `{word}`; a part {}", wrong.allowed))?;
+        }
         let start = within("start", self.start, 1, HIGHEST)?.unwrap_or(1);
         let step = within("step", self.step, 1, HIGHEST)?.unwrap_or(1);
         let step = NonZeroU64::new(step).unwrap_or(NonZeroU64::MIN);
@@ -195,6 +199,18 @@ mod tests {
                 "line 2: unknown variant `wait`",
             ),
             ("[[rule]]\nquota = 0", "line 2: "),
+            (
+                "[[rule]]\napplication = [\"Splunk\"]",
+                "line 2: application: must be",
+            ),
+            (
+                "[[rule]]\n\nrole = [\"web\", \"a b\"]",
+                "line 3: role: must be",
+            ),
+            (
+                "[[rule]]\nreserved = [\"admin\", \"Test\"]",
+                "rule 1: `reserved` names `Test`; a part must be",
+            ),
             ("rule = ", "line 1: "),
         ] {
             let wrong = parse(text).unwrap_err();
